@@ -151,9 +151,11 @@ def save_bundle(self:TextLearner, path, half:bool=False, metrics:dict=None) -> P
     return save_bundle(self.bundle(metrics), path, half)
 
 def last_metrics(learn) -> dict:
-    "The last row of the recorder's table"
-    values = learn.recorder.values
-    return dict(zip(learn.recorder.metric_names[1:-1], (float(v) for v in values[-1]))) if len(values) else {}
+    "The last row of the recorder's table; after `validate` it lacks the training loss"
+    values = getattr(learn.recorder, 'values', [])
+    if not len(values): return {}
+    row = [float(v) for v in values[-1]]
+    return dict(zip(learn.recorder.metric_names[1:-1][-len(row):], row))
 
 # %% ../../nbs/22_models.weights.ipynb #67d80f88
 class _PlainUnpickler(pickle.Unpickler):
