@@ -23,7 +23,7 @@ from fastai.text.models.awdlstm import awd_lstm_clas_split, awd_lstm_lm_config
 from fastai.torch_core import display_df, get_empty_df
 from sklearn.utils.class_weight import compute_class_weight
 from .train.precision import AutoPrecision
-from .train.recipe import get_recipe
+from .train.recipe import check_run_dir, get_recipe
 from .models.encoder import text_classifier
 from .models.weights import Bundle, load_bundle, load_state, model_state, overlap, remap_vocab
 from .lm import change_phase, check_batches, direction_of, settings_of, train, vocab_of
@@ -128,6 +128,7 @@ def finetune_classifier(
     **kwargs # For `classifier_learner`: `class_weights`, `y_range`, `remap`, `drop_mult`, `metrics`; and for `Learner`
 ) -> TextLearner:
     "Train a classifier on a language model's encoder, unfreezing it from the top (ULMFiT, section 3.3)"
+    check_run_dir(run_dir)
     recipe = get_recipe(recipe)
     phase = change_phase(recipe.clas, epochs, lr)
     learn = classifier_learner(dls, encoder, phase, loss_func, precision=precision, **kwargs)

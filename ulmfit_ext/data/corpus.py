@@ -110,7 +110,7 @@ def _build(texts, settings, folder, n_workers):
     words,offsets = {},[0]
     toks = tokenize(texts, settings['lang'], rules_of(settings), n_workers)
     with open(folder/'ids.bin', 'wb') as f:
-        for o in progress_bar(toks, total=len(texts), leave=False, comment='tokenising'):
+        for o in progress_bar(toks, total=len(texts), leave=False):
             f.write(np.array([words.setdefault(t, len(words)) for t in o], dtype=np.int32).tobytes())
             offsets.append(offsets[-1]+len(o))
     np.save(folder/'offsets.npy', np.array(offsets, dtype=np.int64))

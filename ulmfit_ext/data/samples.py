@@ -53,7 +53,7 @@ def docstrings(
 ) -> pd.DataFrame: # Columns `text` and `label`
     "Prose of installed packages' docstrings, labelled with the package; the same for the same versions"
     rows,seen = [],set()
-    for p in progress_bar(list(packages), leave=False, comment='reading docstrings'):
+    for p in progress_bar(list(packages), leave=False):
         texts = {t for d in _docs(p) if len((t := _prose(d, max_words)).split())>=min_words} - seen
         seen |= texts
         # a hash gives an order that no file name has a say in

@@ -136,14 +136,14 @@ def fit_stages(self:Learner,
     ratio:float=32, # For 'stlr': a number, or one for each stage
     wd:float=None # Weight decay
 ):
-    "Run `stages` one after the other; the rates of all groups are in `learn.group_lrs` afterwards"
+    "Run `stages` one after the other; keeps `learn.stages`, and for each step `learn.group_lrs` and `learn.train_losses`"
     if schedule not in ('stlr','one_cycle','cosine','constant'):
         raise ValueError(f"schedule is {schedule!r}: expected 'stlr', 'one_cycle', 'cosine' or 'constant'")
     n,steps = n_groups(self),len(self.dls.train)
     for s in stages:
         if len(s.lrs)!=n: raise ValueError(f"stage {s.name!r} is for {len(s.lrs)} groups, the learner has {n}: build the stages with n_groups(learn)")
     every = lambda v: [v]*len(stages) if np.isscalar(v) else v
-    done,total,lrs = 0,sum(s.n_epoch for s in stages)*steps,[]
+    done,total,lrs,losses = 0,sum(s.n_epoch for s in stages)*steps,[],[]
     for s,cut,rat in zip(stages, every(cut_frac), every(ratio)):
         if not s.n_epoch: continue
         self.train_only(s.groups)
@@ -152,4 +152,5 @@ def fit_stages(self:Learner,
         self.fit(s.n_epoch, lr=list(s.lrs), wd=wd, cbs=L(cbs)+sched)
         done += here
         lrs.append(np.where(np.isin(np.arange(n), s.groups), sched.lrs, 0.))
-    self.group_lrs = np.concatenate(lrs)
+        losses += [float(o) for o in self.recorder.losses]
+    self.stages,self.group_lrs,self.train_losses = stages,np.concatenate(lrs),np.array(losses)

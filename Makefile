@@ -1,0 +1,39 @@
+# `make demo` and `make test` make their own virtual environment the first time.
+PYTHON ?= python3
+BIN = .venv/bin
+LATEST = .venv-latest/bin
+.PHONY: demo test test-latest export clean
+
+demo: .venv/.done
+	$(BIN)/ulmfit demo
+
+test: .venv/.done
+	$(BIN)/python scripts/unchanged.py nbs ulmfit_ext -- $(BIN)/nbdev_clean
+	$(BIN)/python scripts/unchanged.py nbs ulmfit_ext -- $(BIN)/nbdev_export
+	$(BIN)/python scripts/unchanged.py README.md -- $(BIN)/python scripts/readme.py
+	$(BIN)/nbdev_test --n_workers 2 --timing
+	$(BIN)/pytest
+
+# the newest releases; nbdev 3 runs the notebooks, but exports with nbdev 2 only
+test-latest: .venv-latest/.done
+	$(LATEST)/nbdev-test --n_workers 2
+	$(LATEST)/pytest
+
+# after an edit in nbs/
+export: .venv/.done
+	$(BIN)/nbdev_clean
+	$(BIN)/nbdev_export
+	$(BIN)/python scripts/readme.py
+
+.venv/.done: settings.ini setup.py constraints/dev.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints/dev.txt --editable '.[dev]'
+	touch $@
+
+.venv-latest/.done: settings.ini setup.py constraints/latest.txt
+	$(PYTHON) -m venv .venv-latest
+	$(LATEST)/python -m pip install --quiet --constraint constraints/latest.txt --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf .venv .venv-latest demo build dist *.egg-info

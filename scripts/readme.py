@@ -1,0 +1,24 @@
+"""Write README.md from nbs/index.ipynb: markdown, code, and what the code printed or displayed"""
+import json
+import re
+from pathlib import Path
+
+root = Path(__file__).parents[1]
+
+def output(o):
+    if o['output_type']=='stream': return f"\n```text\n{''.join(o['text']).rstrip()}\n```\n" if o['name']=='stdout' else ''
+    data = o.get('data', {})
+    if 'text/markdown' in data: return '\n' + ''.join(data['text/markdown']).strip() + '\n'
+    if 'text/html' in data: # GitHub shows tables, but no styles
+        table = re.sub(r'<style.*?</style>|</?div[^>]*>| style="[^"]*"| border="1"| class="dataframe"', '', ''.join(data['text/html']), flags=re.S)
+        return '\n' + '\n'.join(l.strip() for l in table.strip().splitlines() if l.strip()) + '\n'
+    return f"\n```text\n{''.join(data['text/plain']).rstrip()}\n```\n" if 'text/plain' in data else ''
+
+def cell(c):
+    src = ''.join(c['source']).strip()
+    if c['cell_type']=='markdown': return src + '\n'
+    if c['cell_type']!='code' or re.match(r'#\|\s*(hide|export|default_exp)\b', src): return None
+    return f"```python\n{src}\n```\n" + ''.join(output(o) for o in c['outputs'])
+
+cells = json.loads((root/'nbs'/'index.ipynb').read_text(encoding='utf8'))['cells']
+(root/'README.md').write_text('<!-- Written from nbs/index.ipynb by `make export`: edit it there -->\n\n' + '\n'.join(t for c in cells if (t := cell(c))), encoding='utf8')
