@@ -1,0 +1,42 @@
+import pandas as pd
+from fastai.text.core import SpacyTokenizer, TokenizeWithRules
+from hypothesis import given, settings, strategies as st
+from ulmfit_ext.data.tokenize import Encoder, PieceTokenizer, tokenize
+
+STOCK, OURS = TokenizeWithRules(SpacyTokenizer()), TokenizeWithRules(PieceTokenizer())
+RAW_STOCK, RAW_OURS = TokenizeWithRules(SpacyTokenizer(), rules=[]), TokenizeWithRules(PieceTokenizer(), rules=[])
+same = lambda a, b, texts: [list(o) for o in a(texts)]==[list(o) for o in b(texts)]
+
+english = st.text(alphabet=st.sampled_from("abcIT'nt.,!?-:;()/@#$%&*\"01 \n\t\x85\xa0\u2009\u3000é中🙂"), max_size=60)
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.one_of(st.text(max_size=80), english))
+def test_any_text_has_fastais_tokens(text):
+    assert same(STOCK, OURS, [text])
+    assert same(RAW_STOCK, RAW_OURS, [text])
+
+
+def test_hard_texts():
+    texts = ['x'*100_000, 'a '*50_000, '\x00\x01\x02', '🙂👨‍👩‍👧 ok', 'שלום עולם', ' \x85 \x85  ', '<br />'*1000, "can't won't I'm", ': ) :) (:', 'http://a.b/c?d=e', '']
+    assert same(STOCK, OURS, texts)
+
+
+def test_real_reviews(data_folder):
+    texts = pd.read_csv(f'{data_folder}/imdb_sample.csv').text.tolist()
+    assert same(STOCK, OURS, texts)
+
+
+def test_encoder_numbers_as_fastai_does():
+    vocab = ['xxunk', 'xxpad', 'xxbos', 'xxmaj', 'the', 'end', 'xxfake']
+    assert [o.tolist() for o in Encoder(vocab)(['The end', 'xxfake end', ''])]==[[2, 3, 4, 5], [2, 0, 5], [2]]
+
+
+def test_memory_of_pieces_is_bounded():
+    tok = PieceTokenizer(max_pieces=10)
+    assert [list(o) for o in tok([f'word{i} {i}' for i in range(100)])]==[[f'word{i}', str(i)] for i in range(100)]
+    assert len(tok._known)<=10
+
+
+def test_other_languages():
+    assert list(tokenize(['Das ist ein Satz.'], 'de'))==[['xxbos', 'xxmaj', 'das', 'ist', 'ein', 'xxmaj', 'satz', '.']]
