@@ -26,7 +26,7 @@ from .train.precision import AutoPrecision
 from .train.recipe import check_run_dir, get_recipe
 from .models.encoder import text_classifier
 from .models.weights import Bundle, load_bundle, load_state, model_state, overlap, remap_vocab
-from .lm import change_phase, check_batches, direction_of, settings_of, train, vocab_of
+from .lm import change_phase, check_batches, direction_of, settings_of, train_phase, vocab_of
 
 # %% ../nbs/31_classifier.ipynb #c592279a
 def lm_bundle(
@@ -132,7 +132,7 @@ def finetune_classifier(
     recipe = get_recipe(recipe)
     phase = change_phase(recipe.clas, epochs, lr)
     learn = classifier_learner(dls, encoder, phase, loss_func, precision=precision, **kwargs)
-    return train(learn, phase, recipe.replace(clas=phase), run_dir, cbs)
+    return train_phase(learn, phase, recipe.replace(clas=phase), run_dir, cbs)
 
 # %% ../nbs/31_classifier.ipynb #dad2eabf
 @dispatch

@@ -32,12 +32,15 @@ def _prose(doc, max_words):
         if len(text.split())>5: out.append(text)
     return ' '.join(' '.join(out).split()[:max_words])
 
+def _hash(s): return hashlib.sha256(s.encode('utf8', 'surrogatepass')).digest()
+
 def _docs(package):
-    "All docstrings in the source of `package`"
+    "The docstrings in the source of `package`"
     spec = find_spec(package)
     if spec is None: raise ModuleNotFoundError(f"the package {package!r} is not installed: install it, or leave it out of packages")
     root = Path(spec.origin).parent
-    for f in sorted(root.rglob('*.py')):
+    # a hash gives an order of files that has nothing to do with what is in them
+    for f in sorted(root.rglob('*.py'), key=lambda f: _hash(f.relative_to(root).as_posix())):
         if _re_skip.search(f.relative_to(root).as_posix()): continue
         try: tree = ast.parse(f.read_bytes())
         except (SyntaxError, ValueError): continue
@@ -54,10 +57,13 @@ def docstrings(
     "Prose of installed packages' docstrings, labelled with the package; the same for the same versions"
     rows,seen = [],set()
     for p in progress_bar(list(packages), leave=False):
-        texts = {t for d in _docs(p) if len((t := _prose(d, max_words)).split())>=min_words} - seen
+        texts = set()
+        for d in _docs(p):
+            text = _prose(d, max_words)
+            if len(text.split())>=min_words and text not in seen: texts.add(text)
+            if len(texts)>=2*n_each: break # twice as many as wanted, so that no file is taken whole
         seen |= texts
-        # a hash gives an order that no file name has a say in
-        chosen = sorted(texts, key=lambda t: hashlib.sha256(t.encode('utf8', 'surrogatepass')).digest())[:n_each]
+        chosen = sorted(texts, key=_hash)[:n_each]
         rows += [dict(text=t, label=p) for t in chosen]
     return pd.DataFrame(rows)
 
