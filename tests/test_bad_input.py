@@ -1,0 +1,120 @@
+"Each wrong input gets one sentence, and nothing is trained or written. `python tests/test_bad_input.py` prints them all."
+import json
+import numpy as np
+import pandas as pd
+import pytest
+from fastai.text.data import TextDataLoaders
+from conftest import TINY, notes
+from ulmfit_ext.classifier import classifier_learner, finetune_classifier
+from ulmfit_ext.data.corpus import TextCorpus, read_table
+from ulmfit_ext.ensemble import Ensemble
+from ulmfit_ext.lm import finetune_lm, lm_learner
+from ulmfit_ext.pipeline import ulmfit
+from ulmfit_ext.train.recipe import get_recipe
+
+CASES = {}
+def case(what, error=ValueError):
+    def _f(f):
+        CASES[what] = f, error
+        return f
+    return _f
+
+def changed(col, row, value):
+    d = notes(40).astype(object)
+    d.loc[row, col] = value
+    return d
+
+def lm(corpus, backwards=False): return lm_learner(corpus.lm_dls(bs=2, backwards=backwards), config=TINY)
+def clas(corpus, backwards=False): return classifier_learner(corpus.clas_dls(backwards=backwards), config=TINY)
+def corpus(n=40, **kw): return TextCorpus.from_df(notes(n), label_col='label', **kw)
+def bundle(tmp, backwards=False): return lm(corpus(), backwards).save_bundle(tmp/'lm')
+
+case('missing text column')(lambda tmp: ulmfit(notes(40), text_col='review'))
+case('missing label column')(lambda tmp: ulmfit(notes(40), label_col='stars'))
+case('no rows')(lambda tmp: ulmfit(notes(40)[:0]))
+case('NaN text')(lambda tmp: ulmfit(changed('text', 3, np.nan)))
+case('empty text')(lambda tmp: ulmfit(changed('text', 3, '  ')))
+case('NaN label')(lambda tmp: ulmfit(changed('label', 3, None)))
+case('empty label')(lambda tmp: ulmfit(changed('label', 3, '')))
+case('labels of two types')(lambda tmp: ulmfit(changed('label', 3, 1)))
+case('a single class')(lambda tmp: ulmfit(notes(40).assign(label='sea')))
+case('a class with one document')(lambda tmp: ulmfit(changed('label', 3, 'air')))
+case('text column of numbers', TypeError)(lambda tmp: ulmfit(notes(40).assign(text=range(40))))
+case('numbers among the texts', TypeError)(lambda tmp: ulmfit(changed('text', 3, 7)))
+case('missing text column in the unlabeled data')(lambda tmp: ulmfit(notes(40), unlabeled=notes(5).rename(columns={'text':'txt'})))
+case('valid_pct that leaves nothing')(lambda tmp: ulmfit(notes(40), valid_pct=.001))
+case('valid_pct of everything')(lambda tmp: ulmfit(notes(40), valid_pct=1.))
+case('valid_col of nothing')(lambda tmp: ulmfit(notes(40).assign(v=False), valid_col='v'))
+case('unknown recipe')(lambda tmp: ulmfit(notes(40), recipe='papper'))
+case('unknown pretrained name')(lambda tmp: ulmfit(notes(40), pretrained='wt1003'))
+case('unknown direction')(lambda tmp: ulmfit(notes(40), backwards='left'))
+case('unknown precision')(lambda tmp: ulmfit(notes(40), precision='fp8'))
+case('unknown schedule')(lambda tmp: ulmfit(notes(40), recipe=get_recipe('paper').replace(pre=dict(schedule='linear')), config=TINY))
+case('unknown hyper-parameter in a recipe')(lambda tmp: get_recipe_from(tmp, dict(lm=dict(learning_rate=1))))
+case('unknown language')(lambda tmp: ulmfit(notes(40), lang='klingon'))
+case('config that is not the pretrained model\'s')(lambda tmp: finetune_lm(corpus().lm_dls(2), bundle(tmp), config=dict(emb_sz=99)))
+case('pretrained model of the other direction')(lambda tmp: finetune_lm(corpus().lm_dls(2), bundle(tmp, True)))
+case('pretrained model of another language')(lambda tmp: finetune_lm(TextCorpus.from_df(pd.DataFrame(dict(text=[chr(1000+i%60)*3+' '+chr(1100+i%50)*3 for i in range(999)]))).lm_dls(2), bundle(tmp)))
+case('encoder of the other direction')(lambda tmp: finetune_classifier(corpus().clas_dls(backwards=True), lm(corpus())))
+case('vocabulary of the same size in another order')(lambda tmp: finetune_classifier(corpus(vocab=sorted(corpus().vocab, reverse=True)).clas_dls(), lm(corpus())))
+case('a classifier as encoder')(lambda tmp: finetune_classifier(corpus().clas_dls(), clas(corpus()).bundle()))
+case('text reversed, but not by fastai')(lambda tmp: finetune_lm(TextDataLoaders.from_df(pd.DataFrame(dict(text=[t+' xxbos' for t in notes(60).text])), text_col='text', is_lm=True, bs=4, tok_tfm=None, backwards=True, seed=1)))
+case('corpus too small for one batch')(lambda tmp: finetune_lm(TextCorpus.from_df(notes(5)).lm_dls(bs=64)))
+case('stock loader without a batch')(lambda tmp: finetune_lm(TextDataLoaders.from_df(notes(5), text_col='text', is_lm=True, bs=64)))
+case('no labels for a classifier')(lambda tmp: TextCorpus.from_df(notes(40)).clas_dls())
+case('forward and backward model swapped')(lambda tmp: Ensemble(clas(corpus(), True), clas(corpus())))
+case('models of different splits')(lambda tmp: Ensemble(clas(corpus(seed=1)), clas(corpus(seed=2), True)))
+case('models of different labels')(lambda tmp: Ensemble(clas(corpus()), clas(TextCorpus.from_df(notes(40).replace('sea', 'ocean'), label_col='label'), True)))
+case('one text in place of a list', TypeError)(lambda tmp: Ensemble(clas(corpus())).predict('a text'))
+case('an unknown label to test on')(lambda tmp: Ensemble(clas(corpus())).evaluate(['a text'], ['air']))
+case('existing run folder', FileExistsError)(lambda tmp: ulmfit(notes(40), run_dir=full(tmp/'run')))
+case('existing bundle', FileExistsError)(lambda tmp: lm(corpus()).save_bundle(full(tmp/'lm')))
+case('existing export folder', FileExistsError)(lambda tmp: Ensemble(clas(corpus())).export(full(tmp/'model')))
+case('missing file', FileNotFoundError)(lambda tmp: read_table(tmp/'none.csv'))
+case('unreadable encoding')(lambda tmp: read_table(written(tmp/'a.csv', 'label,text\npos,caf\xe9\n'.encode('latin-1'))))
+case('empty file')(lambda tmp: read_table(written(tmp/'a.csv', b'')))
+case('broken csv')(lambda tmp: read_table(written(tmp/'a.csv', b'a,b\n1,2,3,4\n1,2\n1,2,3,4,5\n')))
+case('broken jsonl')(lambda tmp: read_table(written(tmp/'a.jsonl', b'{"text": ')))
+case('broken parquet')(lambda tmp: read_table(written(tmp/'a.parquet', b'PAR2')))
+case('broken gzip', (ValueError, OSError))(lambda tmp: read_table(written(tmp/'a.csv.gz', b'not gzip')))
+case('unknown ending')(lambda tmp: read_table(written(tmp/'a.xlsx', b'')))
+
+def written(path, data):
+    path.write_bytes(data)
+    return path
+
+def full(path):
+    path.mkdir()
+    (path/'precious.txt').write_text('mine')
+    return path
+
+def get_recipe_from(tmp, changes):
+    d = json.loads(get_recipe('paper').to_json())
+    for k, v in changes.items(): d[k] |= v
+    written(tmp/'r.json', json.dumps(d).encode())
+    return get_recipe(tmp/'r.json')
+
+
+@pytest.fixture
+def no_training(monkeypatch):
+    def fit(*args, **kwargs): raise AssertionError('training has started')
+    monkeypatch.setattr('fastai.learner.Learner.fit', fit)
+
+
+@pytest.mark.parametrize('what', CASES)
+def test_one_sentence(what, tmp_path, no_training):
+    f, error = CASES[what]
+    with pytest.raises(error) as e: f(tmp_path)
+    message = str(e.value)
+    assert len(message)>30 and '\n' not in message, message
+    for p in tmp_path.rglob('precious.txt'): assert p.read_text()=='mine' and len(list(p.parent.iterdir()))==1
+
+
+if __name__=='__main__':
+    import tempfile, warnings
+    from pathlib import Path
+    warnings.simplefilter('ignore')
+    for what, (f, error) in CASES.items():
+        tmp = tempfile.mkdtemp()
+        try: f(Path(tmp))
+        except (ValueError, TypeError, OSError) as e: print(f"| {what} | {str(e).replace(tmp, '')} |")

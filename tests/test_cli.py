@@ -1,0 +1,73 @@
+import json
+import subprocess
+import sys
+import pandas as pd
+import pytest
+from conftest import notes
+from ulmfit_ext.train.recipe import get_recipe
+
+
+def ulmfit(*args, cwd):
+    return subprocess.run([sys.executable, '-W', 'ignore', '-c', 'from ulmfit_ext.cli import app; app()', *map(str, args)], capture_output=True, text=True, cwd=cwd)
+
+
+def save(df, path):
+    if '.parquet' in path.name: df.to_parquet(path)
+    elif '.jsonl' in path.name: df.to_json(path, orient='records', lines=True)
+    else: df.to_csv(path, index=False, sep='\t' if '.tsv' in path.name else ',')
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory):
+    "A model trained from the command line, on odd column names"
+    d = tmp_path_factory.mktemp('cli')
+    for name, n, seed in (('train.csv', 80, 0), ('test.tsv.gz', 40, 1), ('more.jsonl.xz', 60, 2)):
+        save(notes(n, seed).rename(columns=dict(text='note', label='where')), d/name)
+    r = get_recipe('paper').replace(name='short', pre=dict(lr=1e-2, seq_len=20), clas=dict(bs=10, lr=2e-2))
+    (d/'short.json').write_text(r.to_json())
+    res = ulmfit('train', 'train.csv', '--test', 'test.tsv.gz', '--unlabeled', 'more.jsonl.xz', '--text-col', 'note', '--label-col', 'where', '--recipe', 'short.json',
+                 '--lm-epochs', 2, '--epochs', 6, '--size', 'tiny', '--out', 'model', cwd=d)
+    assert res.returncode==0, res.stderr[-2000:]
+    return d, res
+
+
+def test_train(trained):
+    d, res = trained
+    assert 'Validation' in res.stdout and 'Test' in res.stdout and 'ensemble' in res.stdout
+    for f in ('schedule.png', 'stages.png', 'loss.png', 'confusion.png'): assert (d/'model'/f).read_bytes()[:4]==b'\x89PNG'
+    assert pd.read_csv(d/'model'/'test.csv').model.tolist()==['fwd', 'bwd', 'ensemble']
+    recipe = json.loads((d/'model'/'recipe.json').read_text())
+    assert (recipe['name'], recipe['lm']['epochs'], recipe['clas']['epochs'])==('short', 2, 6)
+
+
+@pytest.mark.parametrize('name', ['new.csv', 'new.tsv', 'new.jsonl.gz', 'new.parquet'])
+def test_predict(trained, name):
+    d, _ = trained
+    new = notes(9, 3).drop(columns='label').rename(columns=dict(text='note')).assign(id=range(9))
+    save(new, d/name)
+    res = ulmfit('predict', 'model', name, '--text-col', 'note', '--out', f'{name}.out.csv', cwd=d)
+    assert res.returncode==0, res.stderr[-2000:]
+    got = pd.read_csv(d/f'{name}.out.csv')
+    assert got.columns.tolist()==['note', 'id', 'prediction', 'p_land', 'p_sea']
+    assert (got.p_land+got.p_sea).round(4).eq(1).all() and got.id.tolist()==list(range(9))
+    assert got.prediction.eq(got.p_sea.gt(.5).map({True:'sea', False:'land'})).all()
+    again = ulmfit('predict', 'model', name, '--text-col', 'note', '--out', f'{name}.out.csv', cwd=d)
+    assert again.returncode==1 and 'exists already' in again.stderr and pd.read_csv(d/f'{name}.out.csv').equals(got)
+
+
+@pytest.mark.parametrize('args,says', [
+    (['train', 'none.csv'], 'no file'), (['train', 'train.csv'], "no column 'text'"), (['train', 'train.csv', '--out', 'model'], 'not empty'),
+    (['train', 'train.csv', '--recipe', 'papper'], 'no recipe'), (['predict', 'train.csv', 'train.csv'], "no column 'text'"),
+    (['predict', '.', 'train.csv', '--text-col', 'note', '--out', 'x.csv'], 'no bundle')])
+def test_one_sentence(trained, args, says):
+    res = ulmfit(*args, cwd=trained[0])
+    assert res.returncode==1 and says in res.stderr and 'Traceback' not in res.stderr
+    assert len(res.stderr.strip().splitlines())==1
+
+
+def test_help(tmp_path):
+    res = ulmfit('--help', cwd=tmp_path)
+    assert res.returncode==0 and all(c in res.stdout for c in ('demo', 'train', 'predict'))
+    for c in ('demo', 'train', 'predict'):
+        res = ulmfit(c, '-h', cwd=tmp_path)
+        assert res.returncode==0 and '--out' in res.stdout

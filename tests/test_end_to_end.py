@@ -1,0 +1,46 @@
+import numpy as np
+import pandas as pd
+import pytest
+from fastai.callback.progress import *
+from conftest import TINY, notes
+from ulmfit_ext.infer.predict import load_predictor
+from ulmfit_ext.pipeline import ulmfit
+from ulmfit_ext.train.recipe import get_recipe
+
+SHORT = get_recipe('paper').replace(name='short', pre=dict(lr=1e-2, seq_len=20), lm=dict(epochs=2), clas=dict(epochs=6, lr=2e-2, bs=10))
+
+
+def run(df, **kw): return ulmfit(df, recipe=SHORT, config=TINY, valid_pct=.3, precision='fp32', **kw)
+
+
+def test_the_same_seed_gives_the_same_answers(tmp_path):
+    df = notes(80)
+    a, b = run(df, run_dir=tmp_path/'a'), run(df)
+    assert np.array_equal(a.predict_proba(df.text), b.predict_proba(df.text))
+    pd.testing.assert_frame_equal(a.validate(), b.validate())
+    np.testing.assert_allclose(load_predictor(tmp_path/'a'/'model').predict_proba(df.text, progress=False), a.predict_proba(df.text), atol=1e-5)
+
+
+def test_order_and_company_do_not_matter():
+    df, texts = notes(80), notes(40, seed=5).text.tolist() + ['', 'boat', 'zzz '*300]
+    clf = run(df, backwards=True)
+    one_by_one = np.concatenate([clf.predict_proba([t]) for t in texts])
+    perm = np.random.default_rng(0).permutation(len(texts))
+    np.testing.assert_allclose(clf.predict_proba([texts[i] for i in perm]), one_by_one[perm], atol=1e-5)
+
+
+@pytest.mark.parametrize('task', ['multi', 'one-hot', 'regression', 'integers'])
+def test_other_targets(task, tmp_path):
+    df = notes(60)
+    east = np.arange(60)%3==0
+    kw, df = {'multi':(dict(label_delim=';'), df.assign(label=df.label+np.where(east, ';east', ''))),
+              'one-hot':(dict(label_col=['sea', 'east']), df.assign(sea=(df.label=='sea')*1, east=east*1)),
+              'regression':({}, df.assign(label=np.where(df.label=='sea', 1.5, -.5))),
+              'integers':({}, df.assign(label=(df.label=='sea')*3+1))}[task]
+    clf = run(df, backwards=False, run_dir=tmp_path/'run', **kw)
+    pred = load_predictor(tmp_path/'run'/'model')
+    assert pred.predict(df.text[:7], progress=False)==pytest.approx(clf.predict(df.text[:7]), abs=1e-4) if task=='regression' else \
+           pred.predict(df.text[:7], progress=False)==clf.predict(df.text[:7])
+    want = {'multi':['east', 'land', 'sea'], 'one-hot':['sea', 'east'], 'regression':None, 'integers':[1, 4]}[task]
+    assert pred.labels==clf.labels==want
+    assert np.isfinite(clf.validate().values).all()
