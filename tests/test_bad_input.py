@@ -3,7 +3,9 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from fastai.text.data import TextDataLoaders
+from fastai.data.block import DataBlock
+from fastai.data.transforms import ColReader, RandomSplitter
+from fastai.text.data import TextBlock, TextDataLoaders
 from conftest import TINY, notes
 from ulmfit_ext.classifier import classifier_learner, finetune_classifier
 from ulmfit_ext.data.corpus import TextCorpus, read_table
@@ -58,9 +60,9 @@ case('pretrained model of another language')(lambda tmp: finetune_lm(TextCorpus.
 case('encoder of the other direction')(lambda tmp: finetune_classifier(corpus().clas_dls(backwards=True), lm(corpus())))
 case('vocabulary of the same size in another order')(lambda tmp: finetune_classifier(corpus(vocab=sorted(corpus().vocab, reverse=True)).clas_dls(), lm(corpus())))
 case('a classifier as encoder')(lambda tmp: finetune_classifier(corpus().clas_dls(), clas(corpus()).bundle()))
-case('text reversed, but not by fastai')(lambda tmp: finetune_lm(TextDataLoaders.from_df(pd.DataFrame(dict(text=[t+' xxbos' for t in notes(60).text])), text_col='text', is_lm=True, bs=4, tok_tfm=None, backwards=True, seed=1)))
+case('text reversed, but not by fastai')(lambda tmp: finetune_lm(raw_dls(notes(60).assign(text=lambda d: d.text+' xxbos'))))
 case('corpus too small for one batch')(lambda tmp: finetune_lm(TextCorpus.from_df(notes(5)).lm_dls(bs=64)))
-case('stock loader without a batch')(lambda tmp: finetune_lm(TextDataLoaders.from_df(notes(5), text_col='text', is_lm=True, bs=64)))
+case('stock loader without a batch')(lambda tmp: finetune_classifier(TextDataLoaders.from_df(notes(20), text_col='text', label_col='label', bs=64), None))
 case('no labels for a classifier')(lambda tmp: TextCorpus.from_df(notes(40)).clas_dls())
 case('forward and backward model swapped')(lambda tmp: Ensemble(clas(corpus(), True), clas(corpus())))
 case('models of different splits')(lambda tmp: Ensemble(clas(corpus(seed=1)), clas(corpus(seed=2), True)))
@@ -78,6 +80,11 @@ case('broken jsonl')(lambda tmp: read_table(written(tmp/'a.jsonl', b'{"text": ')
 case('broken parquet')(lambda tmp: read_table(written(tmp/'a.parquet', b'PAR2')))
 case('broken gzip', (ValueError, OSError))(lambda tmp: read_table(written(tmp/'a.csv.gz', b'not gzip')))
 case('unknown ending')(lambda tmp: read_table(written(tmp/'a.xlsx', b'')))
+
+def raw_dls(df):
+    "Stock data from text that is taken as it is"
+    block = DataBlock(TextBlock.from_df('text', is_lm=True, seq_len=8, rules=[]), get_x=ColReader('text'), splitter=RandomSplitter(seed=1))
+    return block.dataloaders(df, bs=4, seq_len=8)
 
 def written(path, data):
     path.write_bytes(data)

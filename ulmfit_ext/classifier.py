@@ -24,9 +24,10 @@ from fastai.torch_core import display_df, get_empty_df
 from sklearn.utils.class_weight import compute_class_weight
 from .train.precision import AutoPrecision
 from .train.recipe import check_run_dir, get_recipe
+from .data.loaders import vocab_of
 from .models.encoder import text_classifier
 from .models.weights import Bundle, load_bundle, load_state, model_state, overlap, remap_vocab
-from .lm import change_phase, check_batches, direction_of, settings_of, train_phase, vocab_of
+from .lm import change_phase, check_batches, direction_of, settings_of, train_phase
 
 # %% ../nbs/31_classifier.ipynb #c592279a
 def lm_bundle(

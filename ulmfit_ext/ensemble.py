@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import bootstrap
 from sklearn.metrics import ConfusionMatrixDisplay
-from .lm import direction_of, vocab_of
+from .data.loaders import vocab_of
+from .lm import direction_of
 from .classifier import labels_of, task_of
 
 # %% ../nbs/32_ensemble.ipynb #618bc8f7

@@ -5,9 +5,10 @@
 # %% auto #0
 __all__ = ['read_table', 'check_texts', 'check_labels', 'TextCorpus']
 
-# %% ../../nbs/11_data.corpus.ipynb #f45dc4bc
+# %% ../../nbs/11_data.corpus.ipynb #59ffce16
 import hashlib
 import json
+import lzma
 import os
 import shutil
 import tempfile
@@ -39,7 +40,8 @@ def read_table(
     except UnicodeDecodeError as e:
         raise ValueError(f"{str(path)!r} is not {encoding}: byte {e.object[e.start]:#x} at {e.start}; say which encoding it has, 'latin-1' for one") from e
     except pd.errors.EmptyDataError as e: raise ValueError(f"{str(path)!r} is empty: expected a header and rows") from e
-    except (ValueError, pd.errors.ParserError) as e: raise ValueError(f"{str(path)!r} can't be read as {kind[1:]}: {e}") from e
+    except (ValueError, OSError, EOFError, lzma.LZMAError) as e: # what pandas and the decompressors say may have several lines
+        raise ValueError(f"{str(path)!r} can't be read as {kind[1:]}: {' '.join(str(e).split())}") from e
     raise ValueError(f"{str(path)!r} ends in {kind or 'nothing'}: expected .csv, .tsv, .jsonl or .parquet")
 
 # %% ../../nbs/11_data.corpus.ipynb #7c16197f

@@ -18,11 +18,13 @@ import fastai
 import torch
 from fastcore.all import patch
 from fastai.data.external import URLs, untar_data
+from fastai.text.core import defaults
 from fastai.text.learner import LMLearner, TextLearner
 from fastai.text.models.awdlstm import AWD_LSTM, awd_lstm_lm_config
 from fastai.text.models.core import get_language_model
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from ..data.loaders import vocab_of
 from .encoder import text_classifier
 
 # %% ../../nbs/22_models.weights.ipynb #bb7c496b
@@ -58,8 +60,8 @@ def remap_vocab(
     return {k:rows(v) if k.endswith(('encoder.weight','decoder.bias')) and len(v)==len(old) else v for k,v in state.items()}
 
 def overlap(old:list, new:list) -> float:
-    "The part of `new`'s words that `old` has"
-    words = set(new)-{'xxfake'}
+    "The part of `new`'s words that `old` has, special tokens aside"
+    words = set(new)-{'xxfake', *defaults.text_spec_tok}
     return len(words & set(old))/max(len(words), 1)
 
 # %% ../../nbs/22_models.weights.ipynb #2a647590
@@ -142,8 +144,7 @@ def load_bundle(
 def bundle(self:TextLearner, metrics:dict=None) -> Bundle:
     "What `save_bundle` writes of this learner"
     if not hasattr(self, 'bundle_config'): raise ValueError("this learner was not made by ulmfit_ext: make it with finetune_lm, pretrain_lm or finetune_classifier")
-    vocab = self.dls.vocab if self.bundle_config['kind']=='lm' else self.dls.vocab[0]
-    return Bundle({**self.bundle_config, 'metrics':metrics or last_metrics(self)}, list(vocab), model_state(self.model))
+    return Bundle({**self.bundle_config, 'metrics':metrics or last_metrics(self)}, vocab_of(self.dls), model_state(self.model))
 
 @patch
 def save_bundle(self:TextLearner, path, half:bool=False, metrics:dict=None) -> Path:
