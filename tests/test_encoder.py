@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from fastai.torch_core import set_seed
@@ -80,3 +81,42 @@ def test_state_does_not_leak_between_calls():
         first = m(d)[0]
         m(torch.randint(2, 50, (5, 12)))
         torch.testing.assert_close(m(d)[0], first, atol=0, rtol=0)
+
+
+def test_500_real_documents(data_folder, capsys):
+    "Newsgroup posts and reviews of 1 to 3,000 tokens, batched and alone, beside fastai's classifier with the same weights and its own padding"
+    from fastai.text.data import TensorText, pad_chunk
+    from fastai.text.models.awdlstm import AWD_LSTM
+    from fastai.text.models.core import get_text_classifier
+    from ulmfit_ext.data.corpus import TextCorpus, read_table
+    texts = pd.concat([read_table(f'{data_folder}/{f}').text[:n] for f, n in (('news20-test.jsonl.xz', 1500), ('imdb-test.jsonl.xz', 500))])
+    corpus = TextCorpus.from_df(pd.DataFrame(dict(text=texts[texts.str.strip()!=''])), max_vocab=5000)
+    rng = np.random.default_rng(0)
+    longest = np.argsort(-corpus.lens)[:250]
+    idx = np.r_[longest, rng.choice(np.setdiff1d(np.arange(len(corpus)), longest), 250, replace=False)]
+    cut = np.minimum(corpus.lens[idx], 3000)
+    cut[:3] = 1, 2, 3000
+    real = [torch.from_numpy(corpus[i][:n]) for i, n in zip(idx, cut)]
+    set_seed(0)
+    ours = text_classifier(len(corpus.vocab), 3, CONFIG, seq_len=72, max_len=1440).eval()
+    stock = get_text_classifier(AWD_LSTM, len(corpus.vocab), 3, seq_len=72, config=CONFIG, max_len=1440).eval()
+    stock.load_state_dict(ours.state_dict())
+
+    def batch(docs, first):
+        "As fastai pads: whole chunks before, the rest behind; or all behind"
+        n = max(map(len, docs))
+        return torch.stack([pad_chunk(TensorText(d), pad_first=first, seq_len=72, pad_len=n) for d in docs]).as_subclass(torch.Tensor)
+
+    worst, changed = {}, {}
+    with torch.inference_mode():
+        for name, m in (('ours', ours), ('fastai', stock)):
+            single = torch.cat([m(d[None])[0] for d in real])
+            for order, perm in (('sorted', np.argsort(-cut, kind='stable')), ('shuffled', rng.permutation(500))):
+                diff = []
+                for bs in (4, 64):
+                    for ids in np.split(perm, range(bs, 500, bs)):
+                        try: diff += (m(batch([real[i] for i in ids], True))[0]-single[ids]).abs().amax(1).tolist()
+                        except (RuntimeError, IndexError): diff += [np.inf]*len(ids)
+                worst[name, order], changed[name, order] = max(diff), sum(d>1e-5 for d in diff)
+    with capsys.disabled(): print('\nlargest difference', worst, '\nof 1,000 answers, moved by more than 1e-5', changed)
+    assert worst['ours', 'sorted']<1e-5 and worst['ours', 'shuffled']<1e-5
