@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN = .venv/bin
 LATEST = .venv-latest/bin
+# two notebooks at a time, a thread for each: with more threads than cores they hold each other up
+ONE = OMP_NUM_THREADS=1
 .PHONY: demo test test-latest export clean
 
 demo: .venv/.done
@@ -11,12 +13,12 @@ test: .venv/.done
 	$(BIN)/python scripts/unchanged.py nbs ulmfit_ext -- $(BIN)/nbdev_clean
 	$(BIN)/python scripts/unchanged.py nbs ulmfit_ext -- $(BIN)/nbdev_export
 	$(BIN)/python scripts/unchanged.py README.md -- $(BIN)/python scripts/readme.py
-	$(BIN)/nbdev_test --n_workers 2 --timing
+	$(ONE) $(BIN)/nbdev_test --n_workers 2 --timing
 	$(BIN)/pytest
 
 # the newest releases; nbdev 3 runs the notebooks, but exports with nbdev 2 only
 test-latest: .venv-latest/.done
-	$(LATEST)/nbdev-test --n_workers 2
+	$(ONE) $(LATEST)/nbdev-test --n_workers 2 --timing
 	$(LATEST)/pytest
 
 # after an edit in nbs/

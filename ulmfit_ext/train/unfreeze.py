@@ -86,12 +86,12 @@ def plot_stages(
     if ax is None: _,ax = plt.subplots(figsize=(6, .5+.4*n))
     on = [np.log(s.lrs[g]) for s in stages for g in s.groups]
     lo,span = min(on),max(max(on)-min(on), 1e-9)
-    start = 0
+    start,total = 0,sum(s.n_epoch for s in stages)
     for s in stages:
         for g in s.groups:
             shade = .3+.6*(np.log(s.lrs[g])-lo)/span
             ax.broken_barh([(start, s.n_epoch)], (g-.45, .9), facecolor=plt.cm.Blues(shade), edgecolor='white')
-            ax.text(start+s.n_epoch/2, g, f'{s.lrs[g]:.1e}', ha='center', va='center', fontsize=7, color='white' if shade>.55 else 'black')
+            if s.n_epoch>=total/9: ax.text(start+s.n_epoch/2, g, f'{s.lrs[g]:.1e}', ha='center', va='center', fontsize=7, color='white' if shade>.55 else 'black')
         start += s.n_epoch
     ax.set(xlim=(0, start), ylim=(-.5, n-.5), xlabel='epoch', yticks=range(n))
     ax.set_yticklabels([f'group {i}' for i in range(n)] if labels is None else labels)
