@@ -13,6 +13,7 @@ import numpy as np
 from fastcore.all import L, chunked, compose, store_attr
 from fastai.text import core as ft
 from fastai.text.core import SpacyTokenizer, UNK, PAD, BOS, defaults
+from spacy.tokenizer import Tokenizer
 
 # %% ../../nbs/10_data.tokenize.ipynb #d1af1838
 _re_odd = re.compile(r'[^\S ]|  |^ | $') # white space other than single spaces between pieces
@@ -38,23 +39,36 @@ class PieceTokenizer:
     def _setup(self):
         try: self._spacy = SpacyTokenizer(self.lang, self.special_toks).pipe.__self__.tokenizer
         except ImportError as e: raise ValueError(f"spaCy has no language {self.lang!r}: expected a code like 'en', 'de' or 'xx'") from e
+        t = self._spacy
+        self._plain = Tokenizer(t.vocab, prefix_search=t.prefix_search, suffix_search=t.suffix_search, infix_finditer=t.infix_finditer,
+                                token_match=t.token_match, url_match=t.url_match)
+        cases = [self._texts(self._plain, c) for c in t.rules]
+        self._joints = {pair for c in cases for pair in zip(c[:-1], c[1:])} # neighbours in special cases
         self._known = {}
 
-    def _tokens(self, piece):
-        toks = [t.text.replace(' ', '▁') for t in self._spacy(piece)]
+    def _texts(self, tok, text): return [t.text for t in tok(text)]
+
+    def _piece(self, piece):
+        "Tokens of `piece`, and the first and last of them before special cases are looked for"
+        plain = self._texts(self._plain, piece)
+        res = [t.replace(' ', '▁') for t in self._texts(self._spacy, piece)],plain[0],plain[-1]
         if len(piece)<100:
             if len(self._known)>=self.max_pieces: self._known.clear()
-            self._known[piece] = toks
-        return toks
+            self._known[piece] = res
+        return res
+
+    def _tokens(self, text):
+        out,end = [],None
+        for p in _pieces(text):
+            toks,first,last = self._known.get(p) or self._piece(p)
+            if (end,first) in self._joints: return [t.replace(' ', '▁') for t in self._texts(self._spacy, text)]
+            out += toks
+            end = last
+        return out
 
     def __call__(self, items):
         "Yield the list of tokens of each of `items`, texts that went through the rules"
-        for text in items:
-            out = []
-            for p in _pieces(str(text)):
-                toks = self._known.get(p)
-                out += self._tokens(p) if toks is None else toks
-            yield L(out, use_list=None)
+        return (L(self._tokens(str(text)), use_list=None) for text in items)
 
     def __getstate__(self): return dict(lang=self.lang, special_toks=self.special_toks, max_pieces=self.max_pieces)
     def __setstate__(self, state):
