@@ -61,7 +61,7 @@ case('encoder of the other direction')(lambda tmp: finetune_classifier(corpus().
 case('vocabulary of the same size in another order')(lambda tmp: finetune_classifier(corpus(vocab=sorted(corpus().vocab, reverse=True)).clas_dls(), lm(corpus())))
 case('a classifier as encoder')(lambda tmp: finetune_classifier(corpus().clas_dls(), clas(corpus()).bundle()))
 case('text reversed, but not by fastai')(lambda tmp: finetune_lm(raw_dls(notes(60).assign(text=lambda d: d.text+' xxbos'))))
-case('corpus too small for one batch')(lambda tmp: finetune_lm(TextCorpus.from_df(notes(5)).lm_dls(bs=64)))
+case('corpus too small for one batch')(lambda tmp: finetune_lm(TextCorpus.from_df(notes(5), valid_pct=.4).lm_dls(bs=64)))
 case('stock loader without a batch')(lambda tmp: finetune_classifier(TextDataLoaders.from_df(notes(20), text_col='text', label_col='label', bs=64), None))
 case('no labels for a classifier')(lambda tmp: TextCorpus.from_df(notes(40)).clas_dls())
 case('forward and backward model swapped')(lambda tmp: Ensemble(clas(corpus(), True), clas(corpus())))

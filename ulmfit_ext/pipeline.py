@@ -9,6 +9,7 @@ __all__ = ['ulmfit']
 from pathlib import Path
 import pandas as pd
 from fastai.torch_core import set_seed
+from .train.precision import AutoPrecision
 from .train.recipe import check_run_dir, get_recipe, start_run
 from .data.corpus import TextCorpus
 from .models.weights import pretrained as get_pretrained
@@ -38,6 +39,7 @@ def ulmfit(
     if backwards not in ('both', True, False): raise ValueError(f"backwards is {backwards!r}: expected 'both', True or False")
     recipe,directions = get_recipe(recipe),{'both':(False,True)}.get(backwards, (backwards,))
     check_run_dir(run_dir)
+    AutoPrecision(precision) # refuses an unknown one before anything is written
     phase = lm_phase(recipe, pretrained)
     bundles = {b:get_pretrained(pretrained, 'bwd' if b else 'fwd') for b in directions}
     corpus = TextCorpus.from_df(df, text_col, label_col, valid_pct, valid_col, unlabeled, seed, **kwargs)
