@@ -18,7 +18,7 @@ test: .venv/.done
 
 # the newest releases; nbdev 3 runs the notebooks, but exports with nbdev 2 only
 test-latest: .venv-latest/.done
-	$(ONE) $(LATEST)/nbdev-test --n_workers 2 --timing
+	$(ONE) $(LATEST)/nbdev-test --n-workers 2 --timing
 	$(LATEST)/pytest
 
 # after an edit in nbs/
