@@ -23,11 +23,11 @@ from fastai.text.models.awdlstm import awd_lstm_clas_split, awd_lstm_lm_config
 from fastai.torch_core import display_df, get_empty_df
 from sklearn.utils.class_weight import compute_class_weight
 from .train.precision import AutoPrecision
-from .train.recipe import check_run_dir, get_recipe
-from .data.loaders import vocab_of
+from .train.recipe import get_recipe
+from .data.loaders import mix_documents, vocab_of
 from .models.encoder import text_classifier
 from .models.weights import Bundle, load_bundle, load_state, model_state, overlap, remap_vocab
-from .lm import change_phase, check_batches, direction_of, settings_of, train_phase
+from .lm import check_batches, direction_of, run_phase, settings_of
 
 # %% ../nbs/31_classifier.ipynb #c592279a
 def lm_bundle(
@@ -99,6 +99,7 @@ def classifier_learner(
 ) -> TextLearner:
     "An AWD-LSTM classifier for `dls` with a language model's encoder; all groups trainable"
     check_batches(dls)
+    dls = mix_documents(dls)
     phase = get_recipe('paper').clas if phase is None else phase
     task = task_of(dls)
     bundle = None if encoder is None else lm_bundle(encoder)
@@ -129,11 +130,7 @@ def finetune_classifier(
     **kwargs # For `classifier_learner`: `class_weights`, `y_range`, `remap`, `drop_mult`, `metrics`; and for `Learner`
 ) -> TextLearner:
     "Train a classifier on a language model's encoder, unfreezing it from the top (ULMFiT, section 3.3)"
-    check_run_dir(run_dir)
-    recipe = get_recipe(recipe)
-    phase = change_phase(recipe.clas, epochs, lr)
-    learn = classifier_learner(dls, encoder, phase, loss_func, precision=precision, **kwargs)
-    return train_phase(learn, phase, recipe.replace(clas=phase), run_dir, cbs)
+    return run_phase('clas', recipe, lambda phase: classifier_learner(dls, encoder, phase, loss_func, precision=precision, **kwargs), epochs, lr, run_dir, cbs)
 
 # %% ../nbs/31_classifier.ipynb #dad2eabf
 @dispatch

@@ -47,7 +47,8 @@ class AutoPrecision(Callback):
         self._hooks = [self.model.register_forward_pre_hook(self._enter), self.model.register_forward_hook(self._exit, always_call=True)]
     before_validate = before_train
 
-    def after_pred(self): self.learn.pred = to_float(self.pred)
+    def after_pred(self):
+        if isinstance(self.pred, torch.Tensor): self.learn.pred = to_float(self.pred)
 
     def after_train(self):
         while self._hooks: self._hooks.pop().remove()
