@@ -6,22 +6,26 @@
 __all__ = ['read_table', 'check_texts', 'check_labels', 'TextCorpus']
 
 # %% ../../nbs/11_data.corpus.ipynb #59ffce16
+import errno
 import hashlib
 import json
 import lzma
 import os
 import shutil
 import tempfile
+import warnings
+import zlib
+from array import array
 from collections import Counter
 from pathlib import Path
 import numpy as np
 import pandas as pd
-from fastcore.all import patch
+from fastcore.all import L, patch, store_attr
 from fastcore.xdg import xdg_cache_home
 from fastprogress.fastprogress import progress_bar
 from fastai.text.data import make_vocab
 from sklearn.model_selection import train_test_split
-from .tokenize import Encoder, rules_of, tokenize, tokenizer_settings
+from .tokenize import Encoder, TextTokenizer, rules_of, tokenize, tokenizer_settings
 
 # %% ../../nbs/11_data.corpus.ipynb #dc91b655
 def read_table(
@@ -98,46 +102,72 @@ def check_labels(
     return labels, sorted(count), 'single'
 
 # %% ../../nbs/11_data.corpus.ipynb #e78ae3d7
-_format = 1
+_format = 2
 
 def _key(texts, settings):
-    h = hashlib.sha256(json.dumps([_format, settings]).encode())
-    for t in texts:
+    "Hash and number of `texts`"
+    h,n = hashlib.sha256(json.dumps([_format, settings]).encode()),0
+    for n,t in enumerate(texts, 1):
         b = t.encode('utf8', 'surrogatepass')
         h.update(len(b).to_bytes(8, 'little') + b)
-    return h.hexdigest()
+    return h.hexdigest(),n
 
-def _build(texts, settings, folder, n_workers):
-    "Tokenise `texts` into `folder`: flat ids in order of first appearance, offsets of the documents, and the words"
+def _checksum(path):
+    crc = 0
+    with open(path, 'rb') as f:
+        while b := f.read(2**22): crc = zlib.crc32(b, crc)
+    return crc
+
+def _build(texts, n_texts, settings, folder, n_workers):
+    "Tokenise `texts` into `folder`: flat ids in order of first appearance, offsets of the documents, the words, and checksums"
     words,offsets = {},[0]
-    toks = tokenize(texts, settings['lang'], rules_of(settings), n_workers)
+    number = lambda t: words.setdefault(t, len(words))
+    how = settings['lang'],rules_of(settings)
+    docs = (list(map(number, o)) for o in tokenize(texts, *how, n_workers)) if n_workers and n_workers>1 else TextTokenizer(*how, number)(texts)
     with open(folder/'ids.bin', 'wb') as f:
-        for o in progress_bar(toks, total=len(texts), leave=False):
-            f.write(np.array([words.setdefault(t, len(words)) for t in o], dtype=np.int32).tobytes())
+        for o in progress_bar(docs, total=n_texts, leave=False):
+            f.write(array('i', o))
             offsets.append(offsets[-1]+len(o))
+    dtype = 'uint16' if len(words)<=2**16 else 'int32'
+    if dtype=='uint16': # half the size; in blocks, since it may not fit in memory
+        with open(folder/'ids.bin', 'rb') as f, open(folder/'half.bin', 'wb') as g:
+            while b := f.read(2**22): g.write(np.frombuffer(b, dtype=np.int32).astype(np.uint16))
+        (folder/'half.bin').replace(folder/'ids.bin')
     np.save(folder/'offsets.npy', np.array(offsets, dtype=np.int64))
     (folder/'words.json').write_text(json.dumps(list(words)), encoding='utf8')
+    meta = dict(format=_format, dtype=dtype, documents=n_texts, checksums={n:_checksum(folder/n) for n in ('ids.bin','offsets.npy','words.json')})
+    (folder/'meta.json').write_text(json.dumps(meta), encoding='utf8')
+
+def _load(folder):
+    "Ids, offsets and words; `None` where they are not what was written"
+    try:
+        meta = json.loads((folder/'meta.json').read_text(encoding='utf8'))
+        if any(_checksum(folder/n)!=c for n,c in meta['checksums'].items()): return None
+        offsets,words = np.load(folder/'offsets.npy'),json.loads((folder/'words.json').read_text(encoding='utf8'))
+        return np.memmap(folder/'ids.bin', dtype=meta['dtype'], mode='r') if offsets[-1] else np.zeros(0, meta['dtype']),offsets,words
+    except (OSError, ValueError, KeyError, TypeError): return None
 
 def _tokenized(texts, settings, cache_dir, n_workers):
-    "Memory-mapped ids, offsets and words of `texts`, from the cache or put there"
-    key = _key(texts, settings)
+    "Memory-mapped ids, offsets and words of `texts`, which is gone through twice, from the cache or put there"
+    key,n = _key(texts, settings)
     cache_dir = Path(cache_dir or os.environ.get('ULMFIT_CACHE') or xdg_cache_home()/'ulmfit_ext')
     folder = cache_dir/key[:32]
-    if not folder.exists():
-        cache_dir.mkdir(parents=True, exist_ok=True)
-        tmp = Path(tempfile.mkdtemp(prefix='building-', dir=cache_dir))
-        try:
-            _build(texts, settings, tmp, n_workers)
-            try: tmp.rename(folder)
-            except OSError:
-                if not folder.exists(): raise # else another process was faster, with the same content
-        finally: shutil.rmtree(tmp, ignore_errors=True)
-    offsets = np.load(folder/'offsets.npy')
-    size = (folder/'ids.bin').stat().st_size
-    if len(offsets)!=len(texts)+1 or size!=4*offsets[-1]:
-        raise ValueError(f"the cache {str(folder)!r} holds {size} bytes, expected {4*offsets[-1]}: delete that folder and try again")
-    ids = np.memmap(folder/'ids.bin', dtype=np.int32, mode='r') if size else np.zeros(0, np.int32)
-    return key,ids,offsets,json.loads((folder/'words.json').read_text(encoding='utf8'))
+    if folder.exists():
+        if (found := _load(folder)) is not None: return key,*found
+        warnings.warn(f"the cache {str(folder)!r} is damaged: building it again")
+        shutil.rmtree(folder)
+    cache_dir.mkdir(parents=True, exist_ok=True)
+    tmp = Path(tempfile.mkdtemp(prefix='building-', dir=cache_dir))
+    try:
+        _build(texts, n, settings, tmp, n_workers)
+        try: tmp.rename(folder)
+        except OSError:
+            if not folder.exists(): raise # else another process was faster, with the same content
+    except OSError as e:
+        if e.errno not in (errno.ENOSPC, errno.EDQUOT): raise
+        raise OSError(f"there is no space left in {str(cache_dir)!r} for the tokenised text: free some, or name another folder with cache_dir or $ULMFIT_CACHE") from e
+    finally: shutil.rmtree(tmp, ignore_errors=True)
+    return key,*_load(folder)
 
 # %% ../../nbs/11_data.corpus.ipynb #d6594798
 class TextCorpus:
@@ -196,6 +226,10 @@ def _counts(raw, offsets, n_words, docs, block=10_000):
         count += np.bincount(ids[np.repeat(wanted[a:a+block], lens)], minlength=n_words)
     return count
 
+def _vocab(raw, offsets, words, docs, min_freq, max_vocab):
+    count = _counts(raw, offsets, len(words), docs)
+    return make_vocab(Counter({w:int(c) for w,c in zip(words, count) if c}), min_freq, max_vocab)
+
 # %% ../../nbs/11_data.corpus.ipynb #376639e7
 @patch(cls_method=True)
 def from_df(cls:TextCorpus,
@@ -226,9 +260,7 @@ def from_df(cls:TextCorpus,
         texts = texts + check_texts(unlabeled, text_col, 'the unlabeled data')
     settings,extra = tokenizer_settings(lang, rules),np.arange(n, len(texts))
     key,raw,offsets,words = _tokenized(texts, settings, cache_dir, n_workers)
-    if vocab is None:
-        count = _counts(raw, offsets, len(words), np.concatenate([train, extra]))
-        vocab = make_vocab(Counter({w:int(c) for w,c in zip(words, count) if c}), min_freq, max_vocab)
+    if vocab is None: vocab = _vocab(raw, offsets, words, np.concatenate([train, extra]), min_freq, max_vocab)
     return cls(key, raw, offsets, words, list(vocab), settings, train, valid, extra, labels, classes, task, seed)
 
 # %% ../../nbs/11_data.corpus.ipynb #e4dbd2b0
@@ -257,3 +289,39 @@ def from_folder(cls:TextCorpus,
     if valid is not None: df = pd.concat([df, texts(valid).assign(is_valid=True)], ignore_index=True)
     extra = None if unlabeled is None else texts(unlabeled)
     return cls.from_df(df, label_col='label', valid_col=valid and 'is_valid', unlabeled=extra, **kwargs)
+
+# %% ../../nbs/11_data.corpus.ipynb #8e3053f3
+class _Files:
+    "The texts of files, one file and a thousand rows at a time, as often as wanted"
+    def __init__(self, files, text_col, encoding): store_attr()
+    def _tables(self, f):
+        how = dict(chunksize=1000, encoding=self.encoding)
+        if '.txt' in f.suffixes: return [pd.DataFrame({self.text_col:[f.read_text(encoding=self.encoding)]})]
+        if {'.jsonl','.json'} & set(f.suffixes): return pd.read_json(f, lines=True, **how)
+        if {'.csv','.tsv'} & set(f.suffixes): return pd.read_csv(f, sep=',\t'['.tsv' in f.suffixes], **how)
+        return [read_table(f)]
+    def __iter__(self):
+        for f in self.files:
+            for df in self._tables(f): yield from check_texts(df, self.text_col, repr(str(f)))
+
+@patch(cls_method=True)
+def from_files(cls:TextCorpus,
+    files, # Paths: .txt is one document, .jsonl, .csv, .tsv and .parquet are tables
+    text_col:str='text', # Column with the texts in tables
+    valid_pct:float=.01, # Part of the documents to validate on
+    seed:int=42, # Of the split and of the loaders' shuffling
+    lang:str='en', # A spaCy language
+    max_vocab:int=60000, # Most words in the vocabulary
+    min_freq:int=3, # Rarer words are unknown
+    vocab:list=None, # A vocabulary to use, in place of one from the training texts
+    cache_dir=None, # Folder of the caches; `None` is `$ULMFIT_CACHE` or the user's cache folder
+    n_workers:int=None, # Processes for tokenising; `None` works in this one
+    encoding:str='utf-8' # Of text files
+) -> TextCorpus:
+    "For language modelling, from files that together may be larger than memory; raises `FileNotFoundError` or `ValueError`"
+    files = [Path(f) for f in L(files)]
+    if missing := [f for f in files if not f.is_file()]: raise FileNotFoundError(f"there is no file {str(missing[0])!r}: expected texts to read")
+    settings = tokenizer_settings(lang)
+    key,raw,offsets,words = _tokenized(_Files(files, text_col, encoding), settings, cache_dir, n_workers)
+    train,valid = _split(len(offsets)-1, None, None, valid_pct, seed)
+    return cls(key, raw, offsets, words, _vocab(raw, offsets, words, train, min_freq, max_vocab) if vocab is None else list(vocab), settings, train, valid, [], seed=seed)

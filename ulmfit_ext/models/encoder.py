@@ -7,7 +7,8 @@ __all__ = ['left_align', 'DocumentEncoder', 'PooledClassifier', 'scaled_config',
 
 # %% ../../nbs/20_models.encoder.ipynb #b05c6272
 import torch
-from fastai.text.models.awdlstm import AWD_LSTM, awd_lstm_clas_config
+import torch.nn.functional as F
+from fastai.text.models.awdlstm import AWD_LSTM, awd_lstm_clas_config, dropout_mask
 from fastai.text.models.core import PoolingLinearClassifier, SentenceEncoder, SequentialRNN
 
 # %% ../../nbs/20_models.encoder.ipynb #6f31cc49
@@ -24,9 +25,35 @@ def left_align(
 # %% ../../nbs/20_models.encoder.ipynb #b937e916
 class DocumentEncoder(SentenceEncoder):
     "Reads padded documents with `module` and pools them; takes the place of fastai's `SentenceEncoder`, with the same parameter names"
+    def _weights(self):
+        "Draw the dropout masks of weights and words for all chunks of a batch; returns the words' mask (words, 1) or `None`"
+        m = self.module
+        kind = m.encoder.weight.device.type
+        for rnn in m.rnns:
+            for name in rnn.layer_names:
+                w = getattr(rnn, f'{name}_raw')
+                if not torch.is_grad_enabled(): w = w.detach()
+                if self.training: w = F.dropout(w, rnn.weight_p)
+                elif w.requires_grad: w = w.clone() # a parameter can't be put in a parameter's place
+                # else autocast would convert it for every chunk
+                setattr(rnn.module, name, w.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else w)
+        p = m.encoder_dp.embed_p if self.training else 0
+        return dropout_mask(m.encoder.weight.data, (len(m.encoder.weight), 1), p) if p else None
+
+    def _read(self, x, state, mask):
+        "Outputs (documents, tokens, features) of a chunk, and the state of each layer after it"
+        m,after = self.module,[]
+        out = F.embedding(x, m.encoder.weight, self.pad_idx)
+        out = m.input_dp(out if mask is None else out*mask[x])
+        for i,(rnn,drop) in enumerate(zip(m.rnns, m.hidden_dps)):
+            if i: out = drop(out)
+            out,h = rnn.module(out, None if state is None else tuple(s[:,:len(x)].contiguous() for s in state[i]))
+            after.append(tuple(s.detach() for s in h))
+        return out,after
+
     def forward(self, input):
         x,lens,order = left_align(input, self.pad_idx)
-        self.reset()
+        mask,state = self._weights(),None
         start = torch.zeros_like(lens) if self.max_len is None else (lens-self.max_len).clamp(min=0)
         # state that outlives the loop: tensors (documents, features), and in training each chunk's outputs for AR and TAR
         last = top = total = None
@@ -35,7 +62,7 @@ class DocumentEncoder(SentenceEncoder):
             n = max(int((lens>i).sum()), 1)
             chunk = x[:n,i:i+self.bptt]
             wanted = bool((start[:n]<i+chunk.shape[1]).any())
-            with torch.set_grad_enabled(torch.is_grad_enabled() and wanted): out = self.module(chunk)
+            with torch.set_grad_enabled(torch.is_grad_enabled() and wanted): out,state = self._read(chunk, state, mask)
             if not wanted: continue
             t = torch.arange(i, i+chunk.shape[1], device=x.device)
             seen = (t>=start[:n,None]) & (t<lens[:n,None])

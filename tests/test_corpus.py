@@ -1,0 +1,76 @@
+import errno
+import os
+import subprocess
+import sys
+import warnings
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import notes
+from ulmfit_ext.data import corpus as module
+from ulmfit_ext.data.corpus import TextCorpus
+
+
+def folder(cache): return next(p for p in cache.iterdir() if not p.name.startswith('building-'))
+def tokens(c): return [c.tokens(i) for i in range(len(c))]
+
+
+@pytest.mark.parametrize('name,harm', [
+    ('ids.bin', lambda b: b[:-2]), ('ids.bin', lambda b: b[:40]+bytes([b[40]^1])+b[41:]), ('offsets.npy', lambda b: b[:-1]),
+    ('words.json', lambda b: b'[]'), ('meta.json', lambda b: b'{'), ('meta.json', lambda b: b'[1]'), ('meta.json', None), ('ids.bin', None)])
+def test_a_damaged_cache_is_built_again_and_said_so(tmp_path, df, name, harm):
+    good = tokens(TextCorpus.from_df(df, cache_dir=tmp_path))
+    f = folder(tmp_path)/name
+    f.unlink() if harm is None else f.write_bytes(harm(f.read_bytes()))
+    with pytest.warns(UserWarning, match='damaged: building it again'): assert tokens(TextCorpus.from_df(df, cache_dir=tmp_path))==good
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        assert tokens(TextCorpus.from_df(df, cache_dir=tmp_path))==good
+
+
+@pytest.mark.parametrize('error', [OSError(errno.ENOSPC, 'No space left on device'), OSError(errno.EIO, 'I/O error'), KeyboardInterrupt()])
+def test_a_build_that_fails_leaves_nothing(tmp_path, df, monkeypatch, error):
+    def save(*args, **kw): raise error
+    monkeypatch.setattr(module.np, 'save', save)
+    with pytest.raises(type(error), match='no space left in|I/O error|^$'): TextCorpus.from_df(df, cache_dir=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(not os.path.exists('/dev/full'), reason='needs a disk that is always full')
+def test_a_full_disk(tmp_path, df, monkeypatch):
+    real = open
+    monkeypatch.setattr(module, 'open', lambda p, m='r', **kw: real('/dev/full' if str(p).endswith('ids.bin') and 'w' in m else p, m, **kw), raising=False)
+    with pytest.raises(OSError, match='no space left in .* free some'): TextCorpus.from_df(df, cache_dir=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_killed_build_does_not_look_whole(tmp_path, df):
+    df.to_csv(tmp_path/'a.csv', index=False)
+    code = ("import os, sys; from ulmfit_ext.data import corpus as m; m.np.save = lambda *a: os.kill(os.getpid(), 9); "
+            "m.TextCorpus.from_csv(sys.argv[1], cache_dir=sys.argv[2])")
+    assert subprocess.run([sys.executable, '-W', 'ignore', '-c', code, tmp_path/'a.csv', tmp_path/'cache']).returncode==-9
+    assert all(p.name.startswith('building-') for p in (tmp_path/'cache').iterdir())
+    assert tokens(TextCorpus.from_csv(tmp_path/'a.csv', cache_dir=tmp_path/'cache'))==tokens(TextCorpus.from_df(df))
+
+
+def test_ids_take_two_bytes_or_four(tmp_path):
+    few = TextCorpus.from_df(notes(40), cache_dir=tmp_path)
+    assert few.raw.dtype==np.uint16
+    word = lambda n: 'q'+''.join(chr(97+int(d)) for d in str(n))
+    many = pd.DataFrame(dict(text=[' '.join(word(2000*i+j) for j in range(2000)) for i in range(40)]))
+    c = TextCorpus.from_df(many, min_freq=1, max_vocab=100_000, cache_dir=tmp_path)
+    assert c.raw.dtype==np.int32 and c.tokens(39)[1:]==many.text[39].split()
+
+
+def test_processes_and_files_give_the_same_ids(tmp_path):
+    df = notes(1500)
+    one, two = (TextCorpus.from_df(df, cache_dir=tmp_path/str(n), n_workers=n) for n in (None, 2))
+    df.to_csv(tmp_path/'a.csv', index=False)
+    files = TextCorpus.from_files([tmp_path/'a.csv'], cache_dir=tmp_path/'files')
+    assert np.array_equal(one.raw, two.raw) and np.array_equal(one.raw, files.raw) and np.array_equal(one.offsets, files.offsets)
+
+
+@pytest.mark.parametrize('text', ['word '*2_000_000, 'x'*100_000, '\x00\x01\x02\x7f', '🙂👨‍👩‍👧'*1000, '\n'*100_000+'end', ' '*100_000+'end', 'a\ud800b'])
+def test_odd_texts_pass(tmp_path, text):
+    c = TextCorpus.from_df(pd.DataFrame(dict(text=pd.Series([text, 'plain text', 'more text', 'and more'], dtype=object))), valid_pct=.25, min_freq=1, cache_dir=tmp_path)
+    assert len(c[0])>1 and c.tokens(0)[0]=='xxbos'
