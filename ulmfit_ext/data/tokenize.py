@@ -121,6 +121,12 @@ _re_raw = re.compile(r'\S+|\s*[^\S ]\s*') # a piece, or white space that is more
 _re_rule = re.compile(r'[A-Z/#\\]|(\S)\1\1')
 _piece_rules = compose(ft.replace_rep, ft.spec_add_spaces, ft.rm_useless_spaces, ft.replace_all_caps, ft.replace_maj)
 
+def _encodable(text):
+    "`text` with half surrogate pairs, which spaCy can't read, replaced"
+    try: text.encode()
+    except UnicodeEncodeError: return text.encode('utf8', 'replace').decode()
+    return text
+
 class TextTokenizer:
     "Cleans and tokenises raw texts as fastai does"
     def __init__(self,
@@ -174,7 +180,7 @@ class TextTokenizer:
     ): # Iterator of lists, in the order of `texts`
         "The tokens of each text, or their numbers"
         fast = self.rules==list(_fast_rules)
-        for chunk in chunked(texts, 200):
+        for chunk in chunked(map(_encodable, texts), 200):
             if fast:
                 split = [self._split(t) for t in chunk]
                 self._learn(p for p in dict.fromkeys(chain.from_iterable(split)) if p not in self._known)
