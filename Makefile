@@ -4,7 +4,7 @@ BIN = .venv/bin
 LATEST = .venv-latest/bin
 # two notebooks at a time, a thread for each: with more threads than cores they hold each other up
 ONE = OMP_NUM_THREADS=1
-.PHONY: demo test test-latest export clean
+.PHONY: demo test test-latest bench export clean
 
 demo: .venv/.done
 	$(BIN)/ulmfit demo
@@ -20,6 +20,12 @@ test: .venv/.done
 test-latest: .venv-latest/.done
 	$(ONE) $(LATEST)/nbdev-test --n-workers 2 --timing
 	$(LATEST)/pytest
+
+# real text in the folder $$ULMFIT_DATA; the table goes to nbs/index.ipynb and README.md
+bench: .venv/.done
+	for b in tokenizing data_work loader lm_training classifier_training inference scaling matrix_rate; do $(BIN)/python benchmarks/$$b.py || exit 1; done
+	$(BIN)/python benchmarks/table.py
+	$(BIN)/python scripts/readme.py
 
 # after an edit in nbs/
 export: .venv/.done

@@ -111,7 +111,8 @@ def classifier_learner(
     learn = TextLearner(dls, model, alpha=phase.alpha, beta=phase.beta, loss_func=_loss(task, dls, class_weights) if loss_func is None else loss_func,
                         splitter=awd_lstm_clas_split, opt_func=kwargs.pop('opt_func', phase.opt_func()),
                         metrics={'single':accuracy, 'multi':accuracy_multi, 'regression':rmse}[task] if metrics is None else metrics, **kwargs)
-    learn.add_cb(AutoPrecision(precision))
+    # answers are in fp32: in bf16 a document's would depend on its neighbours
+    learn.add_cb(AutoPrecision(precision, valid=False))
     learn.bundle_config = dict(kind='classifier', direction=direction_of(dls), arch=arch, task=task, labels=labels_of(dls),
                                tokenizer=(bundle and bundle.config.get('tokenizer')) or settings_of(dls))
     return learn

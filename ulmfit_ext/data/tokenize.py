@@ -11,6 +11,7 @@ from collections import defaultdict
 from itertools import chain, islice
 from multiprocessing import get_context
 from operator import eq, itemgetter
+from threading import Lock
 import numpy as np
 from fastcore.all import L, chunked, compose, store_attr
 from fastai.text import core as ft
@@ -238,9 +239,9 @@ class Encoder:
     def __init__(self, vocab:list, settings:dict=None):
         self.vocab,self.settings = vocab,settings or tokenizer_settings()
         self.o2i = {w:i for i,w in enumerate(vocab) if w!='xxfake'}
-        self._tok = TextTokenizer(self.settings['lang'], rules_of(self.settings), lambda t: self.o2i.get(t, 0))
+        self._tok,self._lock = TextTokenizer(self.settings['lang'], rules_of(self.settings), lambda t: self.o2i.get(t, 0)),Lock()
 
     def __call__(self,
         texts # Iterable of `str`
     ) -> list: # One int64 array for each text; words that are not in the vocabulary are 0, `xxunk`
-        return [np.array(o, dtype=np.int64) for o in self._tok(texts)]
+        with self._lock: return [np.array(o, dtype=np.int64) for o in self._tok(texts)]

@@ -7,6 +7,7 @@ __all__ = ['linear_cross_entropy', 'BlockLogits', 'BlockLoss', 'TokenPerplexity'
 
 # %% ../../nbs/21_models.loss.ipynb #8126380d
 import math
+from contextlib import contextmanager
 from types import MethodType
 import torch
 import torch.nn.functional as F
@@ -15,6 +16,7 @@ from fastai.callback.core import Callback
 from fastai.callback.rnn import RNNCallback
 from fastai.learner import Metric
 from fastai.text.models.core import LinearDecoder
+from ..train.precision import next_call
 
 # %% ../../nbs/21_models.loss.ipynb #53df4bc9
 def _losses(h, weight, bias, targ, block, grads=None):
@@ -109,17 +111,17 @@ def _decode(self, input):
     dropped = self.output_dp(input)
     return BlockLogits(dropped, self.decoder.weight, self.decoder.bias),input,dropped
 
+@contextmanager
+def _without_logits(decoder):
+    decoder.forward = MethodType(_decode, decoder)
+    try: yield
+    finally: del decoder.forward
+
 class BlockLoss(Callback):
     "While a language model is trained or validated, compute its loss in blocks, without its logits; `predict` and `get_preds` are as ever"
     order = RNNCallback.order-1
-    def before_train(self):
-        self._decoder = self.model[-1] if isinstance(self.model[-1], LinearDecoder) else None
-        if self._decoder is not None: self._decoder.forward = MethodType(_decode, self._decoder)
-    def before_validate(self):
-        if not hasattr(self.learn, 'gather_preds'): self.before_train()
-    def after_train(self):
-        if getattr(self, '_decoder', None) is not None: self._decoder.__dict__.pop('forward', None)
-    after_validate = after_train
+    def before_batch(self):
+        if isinstance(self.model[-1], LinearDecoder) and not hasattr(self.learn, 'gather_preds'): next_call(self.model, _without_logits(self.model[-1]))
 
 # %% ../../nbs/21_models.loss.ipynb #c912b068
 class TokenPerplexity(Metric):
