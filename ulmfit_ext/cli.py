@@ -96,6 +96,8 @@ def train(
     "Train a classifier on a table of texts and labels. Unlabelled text helps: give all you have."
     _quiet()
     with _one_sentence():
+        from fastai.torch_core import default_device
+        from ulmfit_ext.train.precision import AutoPrecision
         from ulmfit_ext.train.recipe import check_run_dir, get_recipe
         from ulmfit_ext.data.corpus import check_labels, check_texts, read_table
         from ulmfit_ext.lm import SIZES
@@ -115,6 +117,7 @@ def train(
             check_texts(tst, text_col, str(test))
             if label_col not in tst: raise ValueError(f"{str(test)!r} has no column {label_col!r}: it has {list(tst.columns)}; name the right one with --label-col")
         extra = None if unlabeled is None else read_table(unlabeled, encoding)
+        print(f'Training in {AutoPrecision().chosen(default_device())}')
         clf = ulmfit(df, text_col, label_col, extra, pretrained, rec, {'both':'both', 'fwd':False, 'bwd':True}[direction.value], out,
                      valid_col=None if valid is None else 'is_valid', seed=seed, config=None if pretrained else SIZES[size.value], lang=lang)
         print('\nValidation', clf.validate().round(2).to_string(), sep='\n')
