@@ -38,8 +38,8 @@ def all_():
     from common import child
     rows = []
     for size, n in (('paper', 150), ('small', 500)):
-        r = pair(__file__, size, n)
-        low = statistics.median(child(__file__, 'bf16', size, n)['rate'] for _ in range(3))
+        r = pair(__file__, size, n, repeat=2)
+        low = statistics.median(child(__file__, 'bf16', size, n)['rate'] for _ in range(2))
         rows += [dict(what=f'inference, {size}', unit='reviews/s', **r['rate']), dict(what=f'inference in bf16, {size}', unit='reviews/s', ours=low, stock=r['rate']['stock'], ratio=low/r['rate']['stock']),
                  dict(what=f'one review, {size}', unit='ms', **r['latency'])]
     save('inference', rows)

@@ -119,7 +119,7 @@ def _checksum(path):
     return crc
 
 def _build(texts, n_texts, settings, folder, n_workers):
-    "Tokenise `texts` into `folder`: flat ids in order of first appearance, offsets of the documents, the words, and checksums"
+    "Tokenise `texts` into `folder`: flat ids, offsets of the documents, the words in alphabetical order, and checksums"
     words,offsets = {},[0]
     number = lambda t: words.setdefault(t, len(words))
     how = settings['lang'],rules_of(settings)
@@ -128,13 +128,14 @@ def _build(texts, n_texts, settings, folder, n_workers):
         for o in progress_bar(docs, total=n_texts, leave=False):
             f.write(array('i', o))
             offsets.append(offsets[-1]+len(o))
-    dtype = 'uint16' if len(words)<=2**16 else 'int32'
-    if dtype=='uint16': # half the size; in blocks, since it may not fit in memory
-        with open(folder/'ids.bin', 'rb') as f, open(folder/'half.bin', 'wb') as g:
-            while b := f.read(2**22): g.write(np.frombuffer(b, dtype=np.int32).astype(np.uint16))
-        (folder/'half.bin').replace(folder/'ids.bin')
+    # numbers that do not depend on who came first, in two bytes where they fit; in blocks, since all may not fit in memory
+    dtype,order = 'uint16' if len(words)<=2**16 else 'int32',{w:i for i,w in enumerate(sorted(words))}
+    lut = np.array([order[w] for w in words], dtype=dtype)
+    with open(folder/'ids.bin', 'rb') as f, open(folder/'sorted.bin', 'wb') as g:
+        while b := f.read(2**22): g.write(lut[np.frombuffer(b, dtype=np.int32)])
+    (folder/'sorted.bin').replace(folder/'ids.bin')
     np.save(folder/'offsets.npy', np.array(offsets, dtype=np.int64))
-    (folder/'words.json').write_text(json.dumps(list(words)), encoding='utf8')
+    (folder/'words.json').write_text(json.dumps(list(order)), encoding='utf8')
     meta = dict(format=_format, dtype=dtype, documents=n_texts, checksums={n:_checksum(folder/n) for n in ('ids.bin','offsets.npy','words.json')})
     (folder/'meta.json').write_text(json.dumps(meta), encoding='utf8')
 

@@ -96,15 +96,19 @@ class CorpusLMDL(SeededPasses, TfmdDL):
         rng,c = self._start_pass(),self.corpus
         docs = rng.permutation(self.docs) if self.shuffle else self.docs
         starts,lens = c.offsets[docs],c.lens[docs]
-        ends,rows = np.cumsum(lens),np.arange(self.bs)[:,None]*self.bl
-        cuts = self._cuts(rng)
-        for a,b in zip(cuts[:-1], cuts[1:]):
-            pos = rows + np.arange(a, b+1)
-            d = np.searchsorted(ends, pos, side='right')
-            inside = pos - (ends[d]-lens[d])
-            if self.backwards: inside = lens[d]-1-inside
-            ids = torch.from_numpy(c.lut[c.raw[starts[d]+inside]].astype(np.int64))
-            yield LMTensorText(ids[:,:-1]),TensorText(ids[:,1:])
+        ends,lut,cuts = np.cumsum(lens),torch.from_numpy(c.lut).long(),self._cuts(rng)
+        for i in range(0, self.n_batches, 16): # so many batches are read at a time
+            part = cuts[i:i+17]
+            first,n = part[0],part[-1]-part[0]+1
+            raw = np.empty((self.bs, n), dtype=c.raw.dtype)
+            for row,at in zip(raw, np.arange(self.bs)*self.bl+first):
+                for d in range(*(np.searchsorted(ends, (at, at+n-1), side='right') + (0,1))):
+                    begin = ends[d]-lens[d] # of the document, in the epoch's stream
+                    a,b = max(begin, at),min(ends[d], at+n)
+                    s,e = (starts[d]+a-begin, starts[d]+b-begin) if not self.backwards else (starts[d]+ends[d]-b, starts[d]+ends[d]-a)
+                    row[a-at:b-at] = c.raw[s:e][::-1] if self.backwards else c.raw[s:e]
+            ids = lut[torch.from_numpy(raw.astype(np.int32, copy=False))]
+            for a,b in zip(part[:-1]-first, part[1:]-first): yield LMTensorText(ids[:,a:b].contiguous()),TensorText(ids[:,a+1:b+1].contiguous())
 
     def new(self, dataset=None, cls=None, **kwargs):
         "For documents of the corpus as here; for other texts fastai's own loader"

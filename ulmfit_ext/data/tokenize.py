@@ -6,6 +6,7 @@
 __all__ = ['RULES', 'PieceTokenizer', 'TextTokenizer', 'tokenizer_settings', 'rules_of', 'tokenize', 'Encoder']
 
 # %% ../../nbs/10_data.tokenize.ipynb #3d75763c
+import gc
 import re
 from collections import defaultdict
 from itertools import chain, islice
@@ -72,7 +73,8 @@ class PieceTokenizer:
     def _ends(self, toks, text):
         "First and last token of `text` before special cases are put together"
         n = len(toks)
-        if n>8 or any(''.join(toks[i:j]) in self._special for i in range(n) for j in range(i+1, n+1)): toks = self._texts(self._plain, text)
+        special = toks[0] in self._special if n==1 else n>8 or any(''.join(toks[i:j]) in self._special for i in range(n) for j in range(i+1, n+1))
+        if special: toks = self._texts(self._plain, text)
         return toks[0],toks[-1]
 
     def entry(self, toks, first, last, text): # What is remembered: tokens, the first if it may join the piece before, the last, the text
@@ -80,7 +82,7 @@ class PieceTokenizer:
 
     def learn(self, pieces):
         "Tokenise what is new among `pieces`"
-        new = [p for p in dict.fromkeys(pieces) if p not in self.known]
+        new = sorted(set(pieces).difference(self.known))
         words = [p for p in new if not p.isspace()]
         toks = dict(zip(words, self._many(words))) if words else {}
         for p in new:
@@ -138,10 +140,11 @@ class TextTokenizer:
         self.tok,self.number = PieceTokenizer(lang),number or (lambda t: t)
         self.rules = list(defaults.text_proc_rules if rules is None else rules)
         self._clean,self._begin = compose(*self.rules),[self.number(BOS)]
-        self._known,self._white = {},{}
+        self._known,self._white,self._long = {},{},[]
 
     def _split(self, text):
         t = ft.fix_html(text)
+        if t.isprintable(): return t.split() # of all white space, a plain space alone is printable
         return _re_raw.findall(ft.rm_useless_spaces(t) if '  ' in t else t)
 
     def _learn(self, pieces):
@@ -153,7 +156,9 @@ class TextTokenizer:
             toks = tok.spacy(text.strip()) if len(es)>1 and tok.joins(es) else chain.from_iterable(e[0] for e in es)
             # what replace_wrep sees of a piece in which a character is repeated
             view = ft.replace_rep(p).split() if 'xxrep' in text else None
-            self._known[p] = tuple(map(self.number, toks)),es[0][1],es[-1][2],text,(None if view==[p] else view)
+            view = None if view==[p] else view
+            self._known[p] = tuple(map(self.number, toks)),es[0][1],es[-1][2],text,view,es[0][1] is not None or view is not None
+            if len(p)>100: self._long.append(p)
 
     def _space(self, white, after):
         "White space that spaCy makes a token of: without the one space that it drops, with the one that the next piece begins with"
@@ -162,7 +167,7 @@ class TextTokenizer:
         if w not in self._white:
             self.tok.learn([w])
             toks,*rest = self.tok.known[w]
-            self._white[w] = tuple(map(self.number, toks)),*rest,None
+            self._white[w] = tuple(map(self.number, toks)),*rest,None,rest[0] is not None
         return self._white[w]
 
     def _join(self, pieces, text):
@@ -171,9 +176,10 @@ class TextTokenizer:
             a,b = next((i for i,e in enumerate(es) if e), len(es)),next((i for i in range(len(es), 0, -1) if es[i-1]), 0)
             es,words = es[a:b],[p for e,p in zip(es, pieces) if e]
             es = [e or self._space(p, es[i+1]) for i,(e,p) in enumerate(zip(es, pieces[a:b]))]
-        if any(map(itemgetter(4), es)): words = [w for p in words for w in self._known[p][4] or (p,)]
+        if any(map(itemgetter(5), es)): # few pieces are of interest to what follows
+            if any(map(itemgetter(4), es)): words = [w for p in words for w in self._known[p][4] or (p,)]
+            if self.tok.joins(es): return None
         if any(map(eq, words, islice(words, 1, None))) and any(x==y and z.startswith(x) for x,y,z in zip(words, words[1:], words[2:])): return None
-        if any(map(itemgetter(1), es)) and self.tok.joins(es): return None
         return [*self._begin, *chain.from_iterable(map(itemgetter(0), es))]
 
     def __call__(self,
@@ -182,20 +188,26 @@ class TextTokenizer:
         "The tokens of each text, or their numbers"
         fast = self.rules==list(_fast_rules)
         for chunk in chunked(map(_encodable, texts), 200):
-            if fast:
-                split = [self._split(t) for t in chunk]
-                self._learn(p for p in dict.fromkeys(chain.from_iterable(split)) if p not in self._known)
-                res = [self._join(p, t) for p,t in zip(split, chunk)]
-            else: res = [None]*len(chunk)
-            for text,toks in zip(chunk, res):
-                yield list(map(self.number, next(self.tok([self._clean(text)])))) if toks is None else toks
-            if fast: self._forget(split)
+            yield from self._chunk(chunk) if fast else map(self._whole, chunk)
 
-    def _forget(self, split):
-        if max(len(self._known), len(self.tok.known))>self.tok.max_pieces: self._known.clear()
-        for p in chain.from_iterable(split):
-            if len(p)>100: self._known.pop(p, None)
-        self.tok.forget(())
+    def _whole(self, text): return list(map(self.number, next(self.tok([self._clean(text)]))))
+
+    def _chunk(self, texts):
+        collects = gc.isenabled()
+        gc.disable() # millions of remembered pieces would be looked through again and again
+        try:
+            split = [self._split(t) for t in texts]
+            self._learn(sorted(set(chain.from_iterable(split)).difference(self._known)))
+            res = [self._join(p, t) for p,t in zip(split, texts)]
+            res = [self._whole(t) if toks is None else toks for t,toks in zip(texts, res)]
+            if max(len(self._known), len(self.tok.known))>self.tok.max_pieces:
+                self._known.clear()
+                self.tok.forget(())
+            for p in self._long: self._known.pop(p, None)
+            self._long.clear()
+            return res
+        finally:
+            if collects: gc.enable()
 
 _fast_rules = (ft.fix_html, ft.replace_rep, ft.replace_wrep, ft.spec_add_spaces, ft.rm_useless_spaces, ft.replace_all_caps, ft.replace_maj, ft.lowercase)
 

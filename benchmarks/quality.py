@@ -1,0 +1,37 @@
+"""Does speed cost anything? A language model on IMDb, the same batches, seed and steps: stock fastai in fp32, ours in bf16 with the loss in blocks.
+
+    python benchmarks/quality.py [tokens, default 2,000,000]"""
+import sys
+from common import child, imdb, main, save, timed
+
+
+def one(which, n_tokens):
+    from fastai.text.all import AWD_LSTM, LMLearner, Perplexity, accuracy, awd_lstm_lm_config, get_language_model, set_seed
+    from ulmfit_ext.data.corpus import TextCorpus
+    from ulmfit_ext.lm import SIZES, lm_learner
+    from ulmfit_ext.train.recipe import PRETRAINING
+    import ulmfit_ext.data.loaders, contextlib, os
+    with open(os.devnull, 'w') as null, contextlib.redirect_stdout(null):
+        c = TextCorpus.from_df(imdb(int(n_tokens)//285), max_vocab=16000)
+        dls = c.lm_dls(32, 70)
+        set_seed(1)
+        # the model is made in the same way for both, so that it starts from the same weights
+        learn = lm_learner(dls, phase=PRETRAINING, config=SIZES['small'], precision='bf16' if which=='ours' else 'fp32')
+        if which=='stock':
+            for cb in ('AutoPrecision', 'BlockLoss'): learn.remove_cbs([o for o in learn.cbs if type(o).__name__==cb])
+        with learn.no_bar(), learn.no_logging():
+            s, _ = timed(lambda: learn.fit_one_cycle(1, 4e-3))
+            loss = learn.validate()[0]
+    return dict(loss=float(loss), seconds=s)
+
+
+def all_():
+    n = int(sys.argv[1]) if len(sys.argv)>1 else 2_000_000
+    stock, ours = child(__file__, 'stock', n), child(__file__, 'ours', n)
+    save('quality', [dict(what=f'validation loss after {n:,} tokens', ours=ours['loss'], stock=stock['loss'], ratio=ours['loss']/stock['loss']),
+                     dict(what='seconds', ours=ours['seconds'], stock=stock['seconds'], ratio=ours['seconds']/stock['seconds'])])
+
+
+if __name__=='__main__':
+    if sys.argv[1:2]==['one']: main(one, None)
+    else: all_()
