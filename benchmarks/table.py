@@ -24,7 +24,7 @@ def tables():
         text += '\n'.join(f"| {r['what']} | {r['build']:,} | {r['read']:,} | {r['memory']:,} |" for r in found['scaling']['rows'])
     if 'matrix_rate' in found:
         rows = {r['what']:r['ours'] for r in found['matrix_rate']['rows']}
-        text += '\n\n' + '; '.join(f"{k} {number(v)} {'GFLOP/s' if 'products' in k else '%'}" for k, v in rows.items()).capitalize() + '.'
+        text += '\n\nHow near the machine\'s limit: ' + '; '.join(f"{k} {number(v)} {'GFLOP/s' if 'products' in k else '%'}" for k, v in rows.items()) + '.'
     return text
 
 

@@ -18,8 +18,10 @@ import zlib
 from array import array
 from collections import Counter
 from pathlib import Path
+import fastai
 import numpy as np
 import pandas as pd
+import spacy
 from fastcore.all import L, patch, store_attr
 from fastcore.xdg import xdg_cache_home
 from fastprogress.fastprogress import progress_bar
@@ -106,7 +108,7 @@ _format = 2
 
 def _key(texts, settings):
     "Hash and number of `texts`"
-    h,n = hashlib.sha256(json.dumps([_format, settings]).encode()),0
+    h,n = hashlib.sha256(json.dumps([_format, settings, spacy.__version__, fastai.__version__]).encode()),0
     for n,t in enumerate(texts, 1):
         b = t.encode('utf8', 'surrogatepass')
         h.update(len(b).to_bytes(8, 'little') + b)
@@ -146,7 +148,7 @@ def _load(folder):
         if any(_checksum(folder/n)!=c for n,c in meta['checksums'].items()): return None
         offsets,words = np.load(folder/'offsets.npy'),json.loads((folder/'words.json').read_text(encoding='utf8'))
         return np.memmap(folder/'ids.bin', dtype=meta['dtype'], mode='r') if offsets[-1] else np.zeros(0, meta['dtype']),offsets,words
-    except (OSError, ValueError, KeyError, TypeError): return None
+    except (FileNotFoundError, ValueError, KeyError, TypeError): return None
 
 def _tokenized(texts, settings, cache_dir, n_workers):
     "Memory-mapped ids, offsets and words of `texts`, which is gone through twice, from the cache or put there"
@@ -161,6 +163,7 @@ def _tokenized(texts, settings, cache_dir, n_workers):
     tmp = Path(tempfile.mkdtemp(prefix='building-', dir=cache_dir))
     try:
         _build(texts, n, settings, tmp, n_workers)
+        tmp.chmod(0o755)
         try: tmp.rename(folder)
         except OSError:
             if not folder.exists(): raise # else another process was faster, with the same content
@@ -297,9 +300,9 @@ class _Files:
     def __init__(self, files, text_col, encoding): store_attr()
     def _tables(self, f):
         how = dict(chunksize=1000, encoding=self.encoding)
-        if '.txt' in f.suffixes: return [pd.DataFrame({self.text_col:[f.read_text(encoding=self.encoding)]})]
-        if {'.jsonl','.json'} & set(f.suffixes): return pd.read_json(f, lines=True, **how)
-        if {'.csv','.tsv'} & set(f.suffixes): return pd.read_csv(f, sep=',\t'['.tsv' in f.suffixes], **how)
+        if f.suffix=='.txt': return [pd.DataFrame({self.text_col:[f.read_text(encoding=self.encoding)]})]
+        if {'.jsonl','.json'} & set(f.suffixes): return pd.read_json(f, lines=True, dtype=False, **how) # a text may be a number in digits
+        if {'.csv','.tsv'} & set(f.suffixes): return pd.read_csv(f, sep=',\t'['.tsv' in f.suffixes], dtype={self.text_col:str}, **how)
         return [read_table(f)]
     def __iter__(self):
         for f in self.files:

@@ -113,7 +113,7 @@ class CorpusLMDL(SeededPasses, TfmdDL):
     def new(self, dataset=None, cls=None, **kwargs):
         "For documents of the corpus as here; for other texts fastai's own loader"
         if dataset is not None and not (len(dataset.items) and isinstance(dataset.items[0], int)):
-            return LMDataLoader(dataset, bs=min(self.bs, len(dataset.items)), seq_len=self.seq_len, device=self.device, num_workers=0)
+            return LMDataLoader(dataset, bs=max(min(self.bs, len(dataset.items)), 1), seq_len=self.seq_len, device=self.device, num_workers=0)
         return super().new(dataset, cls, **{**dict(seq_len=self.seq_len, backwards=self.backwards, vary_len=self.vary_len, seed=self.seed), **kwargs})
 
 # %% ../../nbs/12_data.loaders.ipynb #2699c372

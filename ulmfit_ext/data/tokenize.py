@@ -52,7 +52,7 @@ class PieceTokenizer:
             for i in range(1, len(case)): self._across[case[i-1],case[i]].append((i,case)) # by the neighbours at each inner border
         self._right = {b for _,b in self._across}
         self._reach = max(map(len, (c for cs in self._across.values() for _,c in cs)), default=1)-1
-        self.known = {}
+        self.known,self._long = {},[]
 
     def _texts(self, tok, text): return [t.text for t in tok(text)]
 
@@ -87,6 +87,7 @@ class PieceTokenizer:
         toks = dict(zip(words, self._many(words))) if words else {}
         for p in new:
             ts = toks[p] if p in toks else self._texts(self._spacy, p)
+            if len(p)>100: self._long.append(p)
             self.known[p] = self.entry([t.replace(' ', '▁') for t in ts], *self._ends(ts, p), p)
 
     def joins(self, entries):
@@ -97,22 +98,20 @@ class PieceTokenizer:
                 if any(tuple(a[-n:]+b[:len(case)-n])==case for n,case in found): return True
         return False
 
-    def forget(self, pieces):
+    def forget(self):
         "Keep memory in bounds: neither long pieces, nor more than `max_pieces`"
         if len(self.known)>self.max_pieces: self._setup()
-        else:
-            for p in pieces:
-                if len(p)>100: self.known.pop(p, None)
+        for p in self._long: self.known.pop(p, None)
+        self._long = []
 
     def __call__(self, items):
         "Yield the list of tokens of each of `items`, texts that went through the rules"
         for texts in chunked(map(str, items), 200):
             split = [_pieces(t) for t in texts]
             self.learn(chain.from_iterable(split))
-            for text,pieces in zip(texts, split):
-                es = [self.known[p] for p in pieces]
-                yield L(self.spacy(text) if self.joins(es) else chain.from_iterable(e[0] for e in es), use_list=True)
-            self.forget(chain.from_iterable(split))
+            entries = [[self.known[p] for p in pieces] for pieces in split]
+            self.forget() # before anything is handed out: who asks for one text alone may not come back
+            for text,es in zip(texts, entries): yield L(self.spacy(text) if self.joins(es) else chain.from_iterable(e[0] for e in es), use_list=True)
 
     def __getstate__(self): return dict(lang=self.lang, special_toks=self.special_toks, max_pieces=self.max_pieces)
     def __setstate__(self, state):
@@ -200,9 +199,8 @@ class TextTokenizer:
             self._learn(sorted(set(chain.from_iterable(split)).difference(self._known)))
             res = [self._join(p, t) for p,t in zip(split, texts)]
             res = [self._whole(t) if toks is None else toks for t,toks in zip(texts, res)]
-            if max(len(self._known), len(self.tok.known))>self.tok.max_pieces:
-                self._known.clear()
-                self.tok.forget(())
+            if max(len(self._known), len(self.tok.known))>self.tok.max_pieces: self._known.clear()
+            self.tok.forget()
             for p in self._long: self._known.pop(p, None)
             self._long.clear()
             return res

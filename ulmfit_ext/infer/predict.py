@@ -28,7 +28,7 @@ class Predictor:
         if precision=='bf16':
             for m in self.models.values(): m[0].module.bfloat16()
         b = next(iter(bundles.values()))
-        self.task,self.labels = b.config['task'],b.config['labels']
+        self.task,self.labels,self.n_out = b.config['task'],b.config['labels'],b.config['arch']['n_out']
         for k,o in bundles.items():
             if o.direction!=k: raise ValueError(f"the {k} model reads {o.direction}: expected a bundle of that direction")
             if (o.config['task'],o.config['labels'],o.vocab,o.config['tokenizer'])!=(self.task,self.labels,b.vocab,b.config['tokenizer']):
@@ -41,8 +41,7 @@ class Predictor:
         docs = self.encode(as_texts(texts))
         # documents of like length together; the encoder makes the answer independent of the company
         order = np.argsort([-len(d) for d in docs], kind='stable')
-        n_out = len(self.labels) if self.labels else 1
-        res = {k:np.zeros((len(docs), n_out), dtype=np.float32) for k in self.models}
+        res = {k:np.zeros((len(docs), self.n_out), dtype=np.float32) for k in self.models}
         batches = [order[i:i+bs] for i in range(0, len(order), bs)]
         for idx in progress_bar(batches, display=progress, leave=False):
             for k,model in self.models.items():

@@ -34,9 +34,9 @@ class DocumentEncoder(SentenceEncoder):
                 w = getattr(rnn, f'{name}_raw')
                 if not torch.is_grad_enabled(): w = w.detach()
                 if self.training: w = F.dropout(w, rnn.weight_p)
-                elif w.requires_grad: w = w.clone() # a parameter can't be put in a parameter's place
-                # else autocast would convert it for every chunk
-                setattr(rnn.module, name, w.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else w)
+                elif torch.is_grad_enabled(): w = w.clone() # a parameter can't be put in a parameter's place
+                # on a CPU autocast would convert it for every chunk; cuDNN wants all weights alike
+                setattr(rnn.module, name, w.to(torch.get_autocast_dtype(kind)) if kind=='cpu' and torch.is_autocast_enabled(kind) else w)
         p = m.encoder_dp.embed_p if self.training else 0
         return dropout_mask(m.encoder.weight.data, (len(m.encoder.weight), 1), p) if p else None
 

@@ -15,12 +15,12 @@ from torch.autograd.function import once_differentiable
 from fastai.callback.core import Callback
 from fastai.callback.rnn import RNNCallback
 from fastai.learner import Metric
-from fastai.text.models.core import LinearDecoder
-from ..train.precision import next_call
+from fastai.text.models.core import LinearDecoder, SequentialRNN
+from ..train.precision import next_call, no_call
 
 # %% ../../nbs/21_models.loss.ipynb #53df4bc9
 def _losses(h, weight, bias, targ, block, grads=None):
-    "Losses and most likely words of rows `h`, in its precision; adds the gradients of the mean loss to `grads`, of `h`, `weight` and `bias`"
+    "Losses and most likely words of rows `h`, in its precision; adds the gradients of the summed loss to `grads`, of `h`, `weight` and `bias`"
     w,b = weight.to(h.dtype),None if bias is None else bias.to(h.dtype)
     losses,best = torch.empty(len(h), device=h.device),torch.empty(len(h), dtype=torch.long, device=h.device)
     step = block if h.is_cuda else max(2**20//len(w), 1) # on a CPU, softmax goes by pieces that its cache holds
@@ -35,7 +35,7 @@ def _losses(h, weight, bias, targ, block, grads=None):
             losses[rows] = -py.log() if py.min()>1e-30 else F.cross_entropy(zs.float(), y[:,0], reduction='none')
             if grads is None: best[rows] = zs.argmax(1)
             else:
-                p.scatter_add_(1, y, p.new_full(y.shape, -1.)).div_(len(h))
+                p.scatter_add_(1, y, p.new_full(y.shape, -1.))
                 zs.copy_(p)
                 if bias is not None: grads[2].add_(p.sum(0))
         if grads is not None:
@@ -54,7 +54,10 @@ class _LinearCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, g): return *(None if o is None else o.mul_(g.to(o.dtype)) for o in ctx.saved_tensors),None,None
+    def backward(ctx, g): # the scale comes last and in fp32: a mean's gradients would be too small for fp16
+        h,weight,bias = ctx.saved_tensors
+        g = g.float()/len(h)
+        return (h*g).to(h.dtype),weight.mul_(g.to(weight.dtype)),None if bias is None else bias.mul_(g.to(bias.dtype)),None,None
 
 def linear_cross_entropy(
     h:torch.Tensor, # Rows (tokens, features); its precision is that of the products
@@ -99,6 +102,7 @@ class BlockLogits:
     @classmethod
     def __torch_function__(cls, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
+        if getattr(func, '__name__', '')=='is_floating_point': return False # fastai's mixed precision asks what to convert
         usual = dict(weight=None, ignore_index=-100, reduction='mean', label_smoothing=0., size_average=None, reduce=None)
         if func is F.cross_entropy and isinstance(args[0], cls) and len(args)==2 and all(usual[k]==v for k,v in kwargs.items()) and not (args[1]==-100).any():
             return args[0].cross_entropy(args[1])
@@ -115,13 +119,15 @@ def _decode(self, input):
 def _without_logits(decoder):
     decoder.forward = MethodType(_decode, decoder)
     try: yield
-    finally: del decoder.forward
+    finally: decoder.__dict__.pop('forward', None)
 
 class BlockLoss(Callback):
     "While a language model is trained or validated, compute its loss in blocks, without its logits; `predict` and `get_preds` are as ever"
     order = RNNCallback.order-1
     def before_batch(self):
-        if isinstance(self.model[-1], LinearDecoder) and not hasattr(self.learn, 'gather_preds'): next_call(self.model, _without_logits(self.model[-1]))
+        m = self.model # or a wrapper of it, for several GPUs, which gathers tensors
+        if isinstance(m, SequentialRNN) and isinstance(m[-1], LinearDecoder) and not hasattr(self.learn, 'gather_preds'): next_call(m, _without_logits(m[-1]))
+    def after_batch(self): no_call(self.model)
 
 # %% ../../nbs/21_models.loss.ipynb #c912b068
 class TokenPerplexity(Metric):
