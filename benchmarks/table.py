@@ -11,7 +11,7 @@ def number(x): return '' if x is None else f'{x:,.0f}' if abs(x)>=100 else f'{x:
 
 
 def tables():
-    found = {n:json.loads((RESULTS/f'{n}.json').read_text()) for n in [*ORDER, 'scaling', 'matrix_rate'] if (RESULTS/f'{n}.json').exists()}
+    found = {n:json.loads((RESULTS/f'{n}.json').read_text()) for n in [*ORDER, 'scaling', 'matrix_rate', 'same_tokens', 'quality'] if (RESULTS/f'{n}.json').exists()}
     lines = ['| | unit | fastai | ulmfit_ext | ratio |', '|---|---|--:|--:|--:|']
     for n in ORDER:
         for r in found.get(n, {}).get('rows', []):
@@ -25,6 +25,13 @@ def tables():
     if 'matrix_rate' in found:
         rows = {r['what']:r['ours'] for r in found['matrix_rate']['rows']}
         text += '\n\nHow near the machine\'s limit: ' + '; '.join(f"{k} {number(v)} {'GFLOP/s' if 'products' in k else '%'}" for k, v in rows.items()) + '.'
+    if 'same_tokens' in found:
+        rows = found['same_tokens']['rows']
+        docs, toks, diff = (sum(r[k] for r in rows) for k in ('documents', 'tokens', 'different'))
+        text += f'\n\nThe tokens are the same: all IMDb reviews and articles of Wikipedia, {docs:,} documents with {toks:,} tokens, {diff:,} of them different from fastai\'s (`benchmarks/same_tokens.py`).'
+    if 'quality' in found:
+        r = found['quality']['rows'][0]
+        text += f"\n\n{r['what'].capitalize()} of a language model, one seed: {r['ours']:.3f} in bf16 with the loss in blocks, {r['stock']:.3f} in fp32 without ({r['ratio']-1:+.1%}, `benchmarks/quality.py`)."
     return text
 
 
