@@ -30,8 +30,8 @@ def tables():
         docs, toks, diff = (sum(r[k] for r in rows) for k in ('documents', 'tokens', 'different'))
         text += f'\n\nThe tokens are the same: all IMDb reviews and articles of Wikipedia, {docs:,} documents with {toks:,} tokens, {diff:,} of them different from fastai\'s (`benchmarks/same_tokens.py`).'
     if 'quality' in found:
-        r = found['quality']['rows'][0]
-        text += f"\n\n{r['what'].capitalize()} of a language model, one seed: {r['ours']:.3f} in bf16 with the loss in blocks, {r['stock']:.3f} in fp32 without ({r['ratio']-1:+.1%}, `benchmarks/quality.py`)."
+        text += '\n\nA language model in bf16 with the loss in blocks, and in fp32 without (`benchmarks/quality.py`): '
+        text += '; '.join(f"{r['what']} {r['ours']:.3f} and {r['stock']:.3f}" for r in found['quality']['rows']) + '.'
     return text
 
 
