@@ -125,13 +125,14 @@ def finetune_classifier(
     epochs:int=None, # In place of the recipe's, for all stages together
     lr:float=None, # Peak rate of the last group, in place of the recipe's
     loss_func=None, # Any fastai loss; `None` is the one that fastai has for the targets
-    run_dir=None, # A new folder for recipe, metrics and the model; `None` keeps nothing
+    run_dir=None, # A new folder for recipe, metrics, checkpoint and the model; `None` keeps nothing
+    resume:bool=False, # Go on with the run in `run_dir`, if there is one? It ends as it would have without the break
     precision:str='auto', # 'auto', 'bf16' or 'fp32', see `AutoPrecision`
     cbs=None, # More callbacks for training
     **kwargs # For `classifier_learner`: `class_weights`, `y_range`, `remap`, `drop_mult`, `metrics`; and for `Learner`
 ) -> TextLearner:
     "Train a classifier on a language model's encoder, unfreezing it from the top (ULMFiT, section 3.3)"
-    return run_phase('clas', recipe, lambda phase: classifier_learner(dls, encoder, phase, loss_func, precision=precision, **kwargs), epochs, lr, run_dir, cbs)
+    return run_phase('clas', recipe, lambda phase: classifier_learner(dls, encoder, phase, loss_func, precision=precision, **kwargs), epochs, lr, run_dir, resume, cbs)
 
 # %% ../nbs/31_classifier.ipynb #dad2eabf
 @dispatch

@@ -10,7 +10,8 @@ from pathlib import Path
 import pandas as pd
 from fastai.torch_core import set_seed
 from .train.precision import AutoPrecision
-from .train.recipe import check_run_dir, get_recipe, start_run
+from .train.checkpoint import check_run_dir, start_run
+from .train.recipe import get_recipe
 from .data.corpus import TextCorpus
 from .models.weights import pretrained as get_pretrained
 from .lm import finetune_lm, lm_phase
@@ -27,6 +28,7 @@ def ulmfit(
     recipe='paper', # A name in `RECIPES`, a `Recipe`, or the path of one in JSON
     backwards='both', # 'both', `False` for forward alone, `True` for backward alone
     run_dir=None, # A new folder for recipe, language models, classifiers and results; `None` keeps nothing
+    resume:bool=False, # Go on with the run in `run_dir`, if there is one? It ends as it would have without the break
     valid_pct:float=.1, # Part of the documents to validate on
     valid_col:str=None, # Column that is true for documents to validate on, in place of `valid_pct`
     seed:int=42, # Of the split, the shuffling, the weights and the dropout
@@ -38,7 +40,7 @@ def ulmfit(
     "ULMFiT from a `DataFrame`: language model and classifier, forward and backward"
     if backwards not in ('both', True, False): raise ValueError(f"backwards is {backwards!r}: expected 'both', True or False")
     recipe,directions = get_recipe(recipe),{'both':(False,True)}.get(backwards, (backwards,))
-    check_run_dir(run_dir)
+    check_run_dir(run_dir, resume)
     AutoPrecision(precision) # refuses an unknown one before anything is written
     phase = lm_phase(recipe, pretrained)
     bundles = {b:get_pretrained(pretrained, 'bwd' if b else 'fwd') for b in directions}
@@ -46,17 +48,19 @@ def ulmfit(
     # a small text is read in fewer streams, so that an epoch has ten steps at least
     n_tokens = int(corpus.lens[corpus.lm_train].sum())
     bs = max(min(phase.bs, n_tokens//(10*phase.seq_len)), 1)
-    log,lms,learns = start_run(run_dir, recipe),{},{}
+    start_run(run_dir, recipe, resume, phase='ulmfit', corpus=corpus.key, labels=corpus.classes, seed=seed)
+    stage = lambda *names: None if run_dir is None else Path(run_dir).joinpath(*names)
+    lms,learns = {},{}
     for b in directions:
         name = 'bwd' if b else 'fwd'
         set_seed(seed)
         lms[name] = finetune_lm(corpus.lm_dls(bs, phase.seq_len, b, phase.vary_len), bundles[b], recipe,
-                                config=config, precision=precision, cbs=[*(cbs or []), *log])
-        if run_dir is not None: lms[name].save_bundle(Path(run_dir)/'lm'/name)
-        learns[name] = finetune_classifier(corpus.clas_dls(recipe.clas.bs, b), lms[name], recipe, precision=precision, cbs=[*(cbs or []), *log])
+                                run_dir=stage('lm', name), resume=resume, config=config, precision=precision, cbs=cbs)
+        learns[name] = finetune_classifier(corpus.clas_dls(recipe.clas.bs, b), lms[name], recipe,
+                                            run_dir=stage('classifier', name), resume=resume, precision=precision, cbs=cbs)
     ens = Ensemble(learns.get('fwd'), learns.get('bwd'))
     ens.corpus,ens.lms = corpus,lms
     if run_dir is not None:
         ens.validate().to_csv(Path(run_dir)/'results.csv', index_label='model')
-        ens.export(Path(run_dir)/'model')
+        if not stage('model').exists(): ens.export(stage('model'))
     return ens

@@ -312,8 +312,10 @@ class _Files:
 def from_files(cls:TextCorpus,
     files, # Paths: .txt is one document, .jsonl, .csv, .tsv and .parquet are tables
     text_col:str='text', # Column with the texts in tables
+    valid=None, # Paths likewise, of texts to validate on, in place of `valid_pct`
     valid_pct:float=.01, # Part of the documents to validate on
-    seed:int=42, # Of the split and of the loaders' shuffling
+    max_tokens:int=None, # Train on documents drawn by `seed` with about so many tokens; `None` is all
+    seed:int=42, # Of the split, the draw and the loaders' shuffling
     lang:str='en', # A spaCy language
     max_vocab:int=60000, # Most words in the vocabulary
     min_freq:int=3, # Rarer words are unknown
@@ -323,9 +325,14 @@ def from_files(cls:TextCorpus,
     encoding:str='utf-8' # Of text files
 ) -> TextCorpus:
     "For language modelling, from files that together may be larger than memory; raises `FileNotFoundError` or `ValueError`"
-    files = [Path(f) for f in L(files)]
-    if missing := [f for f in files if not f.is_file()]: raise FileNotFoundError(f"there is no file {str(missing[0])!r}: expected texts to read")
+    files,valid = ([Path(f) for f in L(o)] for o in (files,valid))
+    if missing := [f for f in files+valid if not f.is_file()]: raise FileNotFoundError(f"there is no file {str(missing[0])!r}: expected texts to read")
     settings = tokenizer_settings(lang)
-    key,raw,offsets,words = _tokenized(_Files(files, text_col, encoding), settings, cache_dir, n_workers)
-    train,valid = _split(len(offsets)-1, None, None, valid_pct, seed)
-    return cls(key, raw, offsets, words, _vocab(raw, offsets, words, train, min_freq, max_vocab) if vocab is None else list(vocab), settings, train, valid, [], seed=seed)
+    key,raw,offsets,words = _tokenized(_Files(files+valid, text_col, encoding), settings, cache_dir, n_workers)
+    n,n_valid = len(offsets)-1,sum(1 for _ in _Files(valid, text_col, encoding))
+    train,valid = np.split(np.arange(n), [n-n_valid]) if valid else _split(n, None, None, valid_pct, seed)
+    if vocab is None: vocab = _vocab(raw, offsets, words, train, min_freq, max_vocab)
+    if max_tokens is not None:
+        some = np.random.default_rng(seed).permutation(train)
+        train = np.sort(some[:np.searchsorted(np.cumsum(np.diff(offsets)[some]), max_tokens)+1])
+    return cls(key, raw, offsets, words, list(vocab), settings, train, valid, [], seed=seed)

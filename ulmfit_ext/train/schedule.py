@@ -49,6 +49,8 @@ class GroupRecorder(Callback):
     def before_fit(self): self._lrs = []
     def before_step(self): self._lrs.append([h['lr'] for h in self.opt.hypers])
     def after_fit(self): self.learn.group_lrs = self.lrs
+    def state_dict(self): return dict(lrs=self.lrs)
+    def load_state_dict(self, state): self._lrs = state['lrs'].tolist()
     @property
     def lrs(self): return np.array(self._lrs)
 

@@ -1,0 +1,157 @@
+"Killed and taken up again: the same weights, to the bit"
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from fastai.callback.core import Callback
+from fastai.text.data import TextDataLoaders
+from fastai.torch_core import set_seed
+from safetensors.torch import load_file
+from conftest import TINY, notes
+from ulmfit_ext.classifier import finetune_classifier
+from ulmfit_ext.data.corpus import TextCorpus
+from ulmfit_ext.lm import finetune_lm
+from ulmfit_ext.pipeline import ulmfit
+from ulmfit_ext.train.checkpoint import Checkpoint, read_state, write_state
+from ulmfit_ext.train.recipe import get_recipe
+
+SHORT = get_recipe('paper').replace(name='short', pre=dict(lr=1e-2, seq_len=10, bs=8), lm=dict(epochs=2, seq_len=10, bs=8), clas=dict(epochs=6, lr=2e-2, bs=10))
+
+
+class PowerCut(Callback):
+    "Fails after `n` batches, when a checkpoint has just been written"
+    order, run_valid = Checkpoint.order+1, False
+    def __init__(self, n): self.n = n
+    def after_batch(self):
+        self.n -= 1
+        if not self.n: raise RuntimeError('power cut')
+
+
+@pytest.fixture(autouse=True)
+def every_batch(monkeypatch): monkeypatch.setenv('ULMFIT_CHECKPOINT_MINUTES', '0')
+
+
+def weights(learn): return torch.cat([p.detach().flatten() for p in learn.model.parameters()])
+
+
+def lm_corpus(backwards): return TextCorpus.from_df(notes(120), valid_pct=.2, min_freq=1).lm_dls(8, 10, backwards, vary_len=True)
+def lm_stock(backwards): return TextDataLoaders.from_df(notes(120), text_col='text', is_lm=True, seq_len=10, bs=8, backwards=backwards, valid_pct=.2, seed=3)
+def clas_corpus(backwards): return TextCorpus.from_df(notes(60), label_col='label', valid_pct=.2, min_freq=1).clas_dls(10, backwards)
+def clas_stock(backwards): return TextDataLoaders.from_df(notes(60), text_col='text', label_col='label', bs=10, backwards=backwards, valid_pct=.2, seed=3)
+
+
+@pytest.mark.parametrize('backwards', [False, True])
+@pytest.mark.parametrize('data', [lm_corpus, lm_stock, clas_corpus, clas_stock])
+def test_every_stage_goes_on_where_it_stopped(data, backwards, tmp_path):
+    def train(seed, *cbs, **kw):
+        set_seed(seed) # another one for the second try: nothing may depend on it
+        dls = data(backwards)
+        if data in (lm_corpus, lm_stock): return finetune_lm(dls, recipe=SHORT, config=TINY, cbs=list(cbs), **kw)
+        return finetune_classifier(dls, None, SHORT, config=TINY, cbs=list(cbs), **kw)
+    whole = train(1)
+    steps = len(whole.train_losses)
+    for i, n in enumerate([1, *random.Random(0).sample(range(2, steps), 3), steps]):
+        with pytest.raises(RuntimeError, match='power cut'): train(1, PowerCut(n), run_dir=tmp_path/str(i))
+        with pytest.raises(FileExistsError): train(1, run_dir=tmp_path/str(i))
+        learn = train(2, run_dir=tmp_path/str(i), resume=True)
+        assert torch.equal(weights(learn), weights(whole)), f'after {n} of {steps}'
+        np.testing.assert_array_equal(learn.train_losses, whole.train_losses)
+        np.testing.assert_array_equal(learn.group_lrs, whole.group_lrs)
+        log = pd.read_json(tmp_path/str(i)/'metrics.jsonl', lines=True)
+        assert log[['fit', 'epoch']].drop_duplicates().shape==log[['fit', 'epoch']].shape
+    again = train(3, run_dir=tmp_path/'0', resume=True) # of a run that is done
+    assert torch.equal(weights(again), weights(whole))
+
+
+def test_the_whole_pipeline_goes_on_where_it_stopped(tmp_path):
+    df = notes(60)
+    def train(*cbs, **kw): return ulmfit(df, recipe=SHORT, config=TINY, valid_pct=.3, cbs=list(cbs), **kw)
+    whole = train().predict_proba(df.text)
+    for i, n in enumerate([3, 30, 45, 80]):
+        with pytest.raises(RuntimeError, match='power cut'): train(PowerCut(n), run_dir=tmp_path/str(i))
+        assert np.array_equal(train(run_dir=tmp_path/str(i), resume=True).predict_proba(df.text), whole), n
+    with pytest.raises(ValueError, match='corpus'): ulmfit(df.head(50), recipe=SHORT, config=TINY, valid_pct=.3, run_dir=tmp_path/'0', resume=True)
+    with pytest.raises(ValueError, match='epochs'): ulmfit(df, recipe=SHORT.replace(lm=dict(epochs=5)), config=TINY, valid_pct=.3, run_dir=tmp_path/'0', resume=True)
+
+
+def pretrain(folder, *args):
+    return subprocess.Popen([sys.executable, '-W', 'ignore', '-c', 'from ulmfit_ext.cli import app; app()', 'pretrain', 'text.csv', '--recipe', 'short.json', '--size', 'tiny',
+                             '--max-vocab', '200', '--out', *map(str, args)], cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    d = tmp_path_factory.mktemp('pretrain')
+    notes(1500).to_csv(d/'text.csv', index=False)
+    (d/'short.json').write_text(SHORT.replace(pre=dict(epochs=2)).to_json())
+    return d
+
+
+def until_training(process, file, after=0.):
+    "Wait until a batch was trained since `after`, or the process has ended"
+    end = time.time()+120
+    while time.time()<end and process.poll() is None and not (file.exists() and file.stat().st_mtime>after): time.sleep(.01)
+
+
+def test_killed_at_random_moments(folder):
+    whole = pretrain(folder, 'whole')
+    assert whole.wait(300)==0, whole.stderr.read()
+    rng, file, killed = random.Random(1), folder/'run'/'checkpoint.safetensors', []
+    for i in range(10):
+        start = time.time()
+        p = pretrain(folder, 'run', '--resume')
+        until_training(p, file, start)
+        time.sleep(rng.random())
+        p.send_signal(signal.SIGKILL)
+        if p.wait()==-signal.SIGKILL: killed.append(read_state(file)['at'])
+    assert len(set(killed))>=5, killed # at so many different batches
+    p = pretrain(folder, 'run', '--resume')
+    assert p.wait(300)==0, p.stderr.read()
+    one, other = (load_file(folder/d/'model'/'model.safetensors') for d in ('whole', 'run'))
+    assert one.keys()==other.keys() and all(torch.equal(one[k], other[k]) for k in one)
+    print('killed before (fit, epoch, batch)', killed)
+
+
+@pytest.mark.parametrize('sig', [signal.SIGTERM, signal.SIGINT])
+def test_told_to_stop(folder, sig, monkeypatch):
+    monkeypatch.setenv('ULMFIT_CHECKPOINT_MINUTES', '60')
+    file = folder/sig.name/'checkpoint.safetensors'
+    p = pretrain(folder, sig.name)
+    until_training(p, file)
+    time.sleep(1)
+    p.send_signal(sig)
+    assert p.wait(60)!=0
+    fit, epoch, batch = read_state(file)['at']
+    assert epoch or batch # the hour was not over: it was written when told to stop
+    p = pretrain(folder, sig.name, '--resume')
+    assert p.wait(300)==0
+    if (folder/'whole').exists():
+        one, other = (load_file(folder/d/'model'/'model.safetensors') for d in ('whole', sig.name))
+        assert all(torch.equal(one[k], other[k]) for k in one)
+
+
+def test_a_damaged_checkpoint_is_refused(tmp_path):
+    write_state(tmp_path/'a', dict(x=torch.arange(5.), y=[1, (2., 'z')]))
+    whole = (tmp_path/'a').read_bytes()
+    rng = random.Random(0)
+    for _ in range(200):
+        data = bytearray(whole[:rng.randrange(len(whole))]) if rng.random()<.5 else bytearray(whole)
+        for _ in range(rng.randrange(1, 5)):
+            if data: data[rng.randrange(len(data))] = rng.randrange(256)
+        (tmp_path/'b').write_bytes(data)
+        try: read_state(tmp_path/'b')
+        except ValueError as e: assert 'checkpoint' in str(e)
+
+
+def test_a_full_disk_leaves_the_old_checkpoint(tmp_path, monkeypatch):
+    write_state(tmp_path/'a', dict(x=1))
+    def full(*args): raise OSError(28, 'No space left on device')
+    monkeypatch.setattr(os, 'fsync', full)
+    with pytest.raises(OSError): write_state(tmp_path/'a', dict(x=2))
+    assert read_state(tmp_path/'a')==dict(x=1) and [o.name for o in tmp_path.iterdir()]==['a']
