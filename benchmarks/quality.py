@@ -1,8 +1,9 @@
 """Does speed cost anything? A language model on IMDb, the same batches, seed and steps: stock fastai in fp32, ours in bf16 with the loss in blocks.
 
-    python benchmarks/quality.py [tokens, default 2,000,000]"""
+    python benchmarks/quality.py [TOKENS, default 2,000,000 [SEED ...]]"""
+import json
 import sys
-from common import child, imdb, main, save, timed
+from common import RESULTS, child, imdb, main, save, timed
 
 
 def one(which, n_tokens, seed):
@@ -27,11 +28,13 @@ def one(which, n_tokens, seed):
 
 def all_():
     n = int(sys.argv[1]) if len(sys.argv)>1 else 2_000_000
-    rows = []
-    for seed in (1, 2): # how much chance alone makes of it
+    old = RESULTS/'quality.json' # rows of earlier calls stay
+    rows = json.loads(old.read_text())['rows'] if old.exists() else []
+    for seed in sys.argv[2:] or (1, 2): # how much chance alone makes of it
         stock, ours = child(__file__, 'stock', n, seed), child(__file__, 'ours', n, seed)
-        rows.append(dict(what=f'validation loss after {n:,} tokens, seed {seed}', ours=ours['loss'], stock=stock['loss'], ratio=ours['loss']/stock['loss'], seconds_ours=ours['seconds'], seconds_stock=stock['seconds']))
-    save('quality', rows)
+        what = f'validation loss after {n:,} tokens, seed {seed}'
+        rows = [r for r in rows if r['what']!=what]+[dict(what=what, ours=ours['loss'], stock=stock['loss'], ratio=ours['loss']/stock['loss'], seconds_ours=ours['seconds'], seconds_stock=stock['seconds'])]
+        save('quality', rows)
 
 
 if __name__=='__main__':

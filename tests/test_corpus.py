@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import notes
-from ulmfit_ext.data import corpus as module
+from ulmfit_ext.data import cache as module
 from ulmfit_ext.data.corpus import TextCorpus
 from ulmfit_ext.data.tokenize import tokenize
 
@@ -47,8 +47,8 @@ def test_a_full_disk(tmp_path, df, monkeypatch):
 
 def test_a_killed_build_does_not_look_whole(tmp_path, df):
     df.to_csv(tmp_path/'a.csv', index=False)
-    code = ("import os, sys; from ulmfit_ext.data import corpus as m; m.np.save = lambda *a: os.kill(os.getpid(), 9); "
-            "m.TextCorpus.from_csv(sys.argv[1], cache_dir=sys.argv[2])")
+    code = ("import os, sys; from ulmfit_ext.data import cache as m; m.np.save = lambda *a: os.kill(os.getpid(), 9); "
+            "from ulmfit_ext.data.corpus import TextCorpus; TextCorpus.from_csv(sys.argv[1], cache_dir=sys.argv[2])")
     assert subprocess.run([sys.executable, '-W', 'ignore', '-c', code, tmp_path/'a.csv', tmp_path/'cache']).returncode==-9
     assert all(p.name.startswith('building-') for p in (tmp_path/'cache').iterdir())
     assert tokens(TextCorpus.from_csv(tmp_path/'a.csv', cache_dir=tmp_path/'cache'))==tokens(TextCorpus.from_df(df))

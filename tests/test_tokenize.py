@@ -1,7 +1,8 @@
 import pandas as pd
 from fastai.text.core import SpacyTokenizer, TokenizeWithRules
 from hypothesis import given, settings, strategies as st
-from ulmfit_ext.data.tokenize import Encoder, PieceTokenizer, TextTokenizer, tokenize
+from ulmfit_ext.data.pieces import PieceTokenizer
+from ulmfit_ext.data.tokenize import Encoder, TextTokenizer, tokenize
 
 STOCK, OURS = TokenizeWithRules(SpacyTokenizer()), TokenizeWithRules(PieceTokenizer())
 RAW_STOCK, RAW_OURS = TokenizeWithRules(SpacyTokenizer(), rules=[]), TokenizeWithRules(PieceTokenizer(), rules=[])
@@ -41,7 +42,7 @@ def test_memory_of_pieces_is_bounded():
     assert len(tok.known)<=200 # a chunk's
     texts = [f'Word{i} {i} '+'x'*200 for i in range(2000)]
     tok = TextTokenizer()
-    tok.tok.max_pieces = 500
+    tok.max_pieces = tok.tok.max_pieces = 500
     assert same(STOCK, tok, texts)
     assert max(len(tok._known), len(tok.tok.known))<1500 and not any(len(p)>100 for p in tok._known)
 

@@ -6,28 +6,16 @@
 __all__ = ['read_table', 'check_texts', 'check_labels', 'TextCorpus']
 
 # %% ../../nbs/11_data.corpus.ipynb #59ffce16
-import errno
-import hashlib
-import json
 import lzma
-import os
-import shutil
-import tempfile
-import warnings
-import zlib
-from array import array
 from collections import Counter
 from pathlib import Path
-import fastai
 import numpy as np
 import pandas as pd
-import spacy
 from fastcore.all import L, patch, store_attr
-from fastcore.xdg import xdg_cache_home
-from fastprogress.fastprogress import progress_bar
 from fastai.text.data import make_vocab
 from sklearn.model_selection import train_test_split
-from .tokenize import Encoder, TextTokenizer, rules_of, tokenize, tokenizer_settings
+from .cache import tokenized
+from .tokenize import Encoder, tokenizer_settings
 
 # %% ../../nbs/11_data.corpus.ipynb #dc91b655
 def read_table(
@@ -102,76 +90,6 @@ def check_labels(
     rare = [k for k,n in count.items() if n<2]
     if rare: raise ValueError(f"class {rare[0]!r} of {what} has a single document: expected at least two of each class; add some, or drop it")
     return labels, sorted(count), 'single'
-
-# %% ../../nbs/11_data.corpus.ipynb #e78ae3d7
-_format = 2
-
-def _key(texts, settings):
-    "Hash and number of `texts`"
-    h,n = hashlib.sha256(json.dumps([_format, settings, spacy.__version__, fastai.__version__]).encode()),0
-    for n,t in enumerate(texts, 1):
-        b = t.encode('utf8', 'surrogatepass')
-        h.update(len(b).to_bytes(8, 'little') + b)
-    return h.hexdigest(),n
-
-def _checksum(path):
-    crc = 0
-    with open(path, 'rb') as f:
-        while b := f.read(2**22): crc = zlib.crc32(b, crc)
-    return crc
-
-def _build(texts, n_texts, settings, folder, n_workers):
-    "Tokenise `texts` into `folder`: flat ids, offsets of the documents, the words in alphabetical order, and checksums"
-    words,offsets = {},[0]
-    number = lambda t: words.setdefault(t, len(words))
-    how = settings['lang'],rules_of(settings)
-    docs = (list(map(number, o)) for o in tokenize(texts, *how, n_workers)) if n_workers and n_workers>1 else TextTokenizer(*how, number)(texts)
-    with open(folder/'ids.bin', 'wb') as f:
-        for o in progress_bar(docs, total=n_texts, leave=False):
-            f.write(array('i', o))
-            offsets.append(offsets[-1]+len(o))
-    # numbers that do not depend on who came first, in two bytes where they fit; in blocks, since all may not fit in memory
-    dtype,order = 'uint16' if len(words)<=2**16 else 'int32',{w:i for i,w in enumerate(sorted(words))}
-    lut = np.array([order[w] for w in words], dtype=dtype)
-    with open(folder/'ids.bin', 'rb') as f, open(folder/'sorted.bin', 'wb') as g:
-        while b := f.read(2**22): g.write(lut[np.frombuffer(b, dtype=np.int32)])
-    (folder/'sorted.bin').replace(folder/'ids.bin')
-    np.save(folder/'offsets.npy', np.array(offsets, dtype=np.int64))
-    (folder/'words.json').write_text(json.dumps(list(order)), encoding='utf8')
-    meta = dict(format=_format, dtype=dtype, documents=n_texts, checksums={n:_checksum(folder/n) for n in ('ids.bin','offsets.npy','words.json')})
-    (folder/'meta.json').write_text(json.dumps(meta), encoding='utf8')
-
-def _load(folder):
-    "Ids, offsets and words; `None` where they are not what was written"
-    try:
-        meta = json.loads((folder/'meta.json').read_text(encoding='utf8'))
-        if any(_checksum(folder/n)!=c for n,c in meta['checksums'].items()): return None
-        offsets,words = np.load(folder/'offsets.npy'),json.loads((folder/'words.json').read_text(encoding='utf8'))
-        return np.memmap(folder/'ids.bin', dtype=meta['dtype'], mode='r') if offsets[-1] else np.zeros(0, meta['dtype']),offsets,words
-    except (FileNotFoundError, ValueError, KeyError, TypeError): return None
-
-def _tokenized(texts, settings, cache_dir, n_workers):
-    "Memory-mapped ids, offsets and words of `texts`, which is gone through twice, from the cache or put there"
-    key,n = _key(texts, settings)
-    cache_dir = Path(cache_dir or os.environ.get('ULMFIT_CACHE') or xdg_cache_home()/'ulmfit_ext')
-    folder = cache_dir/key[:32]
-    if folder.exists():
-        if (found := _load(folder)) is not None: return key,*found
-        warnings.warn(f"the cache {str(folder)!r} is damaged: building it again")
-        shutil.rmtree(folder)
-    cache_dir.mkdir(parents=True, exist_ok=True)
-    tmp = Path(tempfile.mkdtemp(prefix='building-', dir=cache_dir))
-    try:
-        _build(texts, n, settings, tmp, n_workers)
-        tmp.chmod(0o755)
-        try: tmp.rename(folder)
-        except OSError:
-            if not folder.exists(): raise # else another process was faster, with the same content
-    except OSError as e:
-        if e.errno not in (errno.ENOSPC, errno.EDQUOT): raise
-        raise OSError(f"there is no space left in {str(cache_dir)!r} for the tokenised text: free some, or name another folder with cache_dir or $ULMFIT_CACHE") from e
-    finally: shutil.rmtree(tmp, ignore_errors=True)
-    return key,*_load(folder)
 
 # %% ../../nbs/11_data.corpus.ipynb #d6594798
 class TextCorpus:
@@ -249,7 +167,7 @@ def from_df(cls:TextCorpus,
     min_freq:int=3, # Rarer words are unknown
     vocab:list=None, # A vocabulary to use, in place of one from the training and unlabelled texts
     cache_dir=None, # Folder of the caches; `None` is `$ULMFIT_CACHE` or the user's cache folder
-    n_workers:int=None, # Processes for tokenising; `None` works in this one
+    n_workers:int=None, # Processes for tokenising; `None` takes all cores for a large text
     rules=None, # Cleaning functions; `None` is fastai's list
     label_delim:str=None # Splits a column of several labels
 ) -> TextCorpus:
@@ -263,7 +181,7 @@ def from_df(cls:TextCorpus,
         if not isinstance(unlabeled, pd.DataFrame): unlabeled = pd.DataFrame({text_col:list(unlabeled)})
         texts = texts + check_texts(unlabeled, text_col, 'the unlabeled data')
     settings,extra = tokenizer_settings(lang, rules),np.arange(n, len(texts))
-    key,raw,offsets,words = _tokenized(texts, settings, cache_dir, n_workers)
+    key,raw,offsets,words = tokenized(texts, settings, cache_dir, n_workers)
     if vocab is None: vocab = _vocab(raw, offsets, words, np.concatenate([train, extra]), min_freq, max_vocab)
     return cls(key, raw, offsets, words, list(vocab), settings, train, valid, extra, labels, classes, task, seed)
 
@@ -321,14 +239,14 @@ def from_files(cls:TextCorpus,
     min_freq:int=3, # Rarer words are unknown
     vocab:list=None, # A vocabulary to use, in place of one from the training texts
     cache_dir=None, # Folder of the caches; `None` is `$ULMFIT_CACHE` or the user's cache folder
-    n_workers:int=None, # Processes for tokenising; `None` works in this one
+    n_workers:int=None, # Processes for tokenising; `None` takes all cores for a large text
     encoding:str='utf-8' # Of text files
 ) -> TextCorpus:
     "For language modelling, from files that together may be larger than memory; raises `FileNotFoundError` or `ValueError`"
     files,valid = ([Path(f) for f in L(o)] for o in (files,valid))
     if missing := [f for f in files+valid if not f.is_file()]: raise FileNotFoundError(f"there is no file {str(missing[0])!r}: expected texts to read")
     settings = tokenizer_settings(lang)
-    key,raw,offsets,words = _tokenized(_Files(files+valid, text_col, encoding), settings, cache_dir, n_workers)
+    key,raw,offsets,words = tokenized(_Files(files+valid, text_col, encoding), settings, cache_dir, n_workers)
     n,n_valid = len(offsets)-1,sum(1 for _ in _Files(valid, text_col, encoding))
     train,valid = np.split(np.arange(n), [n-n_valid]) if valid else _split(n, None, None, valid_pct, seed)
     if vocab is None: vocab = _vocab(raw, offsets, words, train, min_freq, max_vocab)

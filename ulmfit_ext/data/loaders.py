@@ -19,7 +19,8 @@ from fastai.text.data import LMDataLoader, LMTensorText, Numericalize, SortedDL,
 from fasttransform import Transform
 from fastai.torch_core import default_device
 from .corpus import TextCorpus
-from .tokenize import PieceTokenizer, rules_of
+from .pieces import PieceTokenizer
+from .tokenize import rules_of
 
 # %% ../../nbs/12_data.loaders.ipynb #152a278b
 class CorpusTokenizer(Tokenizer):
