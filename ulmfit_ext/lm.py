@@ -24,7 +24,7 @@ from fastai.text.learner import LMLearner, decode_spec_tokens
 from fastai.text.models.awdlstm import AWD_LSTM, awd_lstm_lm_config, awd_lstm_lm_split
 from fastai.text.models.core import get_language_model
 from .train.precision import AutoPrecision
-from .train.checkpoint import check_run_dir, run_cbs, start_run
+from .train.checkpoint import StopDiverging, check_run_dir, run_cbs, run_lock, start_run
 from .train.recipe import fit_phase, get_recipe
 from .data.corpus import TextCorpus
 from .data.loaders import CorpusTokenizer, vocab_of
@@ -131,8 +131,12 @@ def run_phase(
     recipe = get_recipe(recipe).replace(**{name:{k:v for k,v in dict(epochs=epochs, lr=lr).items() if v is not None}})
     phase = getattr(recipe, name)
     learn = make(phase)
+    with run_lock(run_dir): return _run(name, learn, recipe, phase, run_dir, resume, cbs)
+
+def _run(name, learn, recipe, phase, run_dir, resume, cbs):
     start_run(run_dir, recipe, resume, phase=name, direction=learn.bundle_config['direction'], arch=learn.bundle_config['arch'], data=data_of(learn.dls))
-    fit_phase(learn, phase, L(cbs)+run_cbs(run_dir))
+    try: fit_phase(learn, phase, L(cbs)+StopDiverging()+run_cbs(run_dir))
+    except FloatingPointError: raise FloatingPointError(learn.diverged) from None # without the names of callbacks
     learn.bundle_config['recipe'] = recipe.name
     if run_dir is not None and not (Path(run_dir)/'model').exists(): learn.save_bundle(Path(run_dir)/'model')
     return learn

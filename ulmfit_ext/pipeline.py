@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 from fastai.torch_core import set_seed
 from .train.precision import AutoPrecision
-from .train.checkpoint import check_run_dir, start_run
+from .train.checkpoint import check_run_dir, run_lock, start_run
 from .train.recipe import get_recipe
 from .data.corpus import TextCorpus
 from .models.weights import pretrained as get_pretrained
@@ -45,6 +45,9 @@ def ulmfit(
     phase = lm_phase(recipe, pretrained)
     bundles = {b:get_pretrained(pretrained, 'bwd' if b else 'fwd') for b in directions}
     corpus = TextCorpus.from_df(df, text_col, label_col, valid_pct, valid_col, unlabeled, seed, **kwargs)
+    with run_lock(run_dir): return _ulmfit(corpus, bundles, recipe, phase, directions, run_dir, resume, seed, config, precision, cbs)
+
+def _ulmfit(corpus, bundles, recipe, phase, directions, run_dir, resume, seed, config, precision, cbs):
     # a small text is read in fewer streams, so that an epoch has ten steps at least
     n_tokens = int(corpus.lens[corpus.lm_train].sum())
     bs = max(min(phase.bs, n_tokens//(10*phase.seq_len)), 1)

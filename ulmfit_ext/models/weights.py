@@ -23,7 +23,8 @@ from fastai.text.learner import LMLearner, TextLearner
 from fastai.text.models.awdlstm import AWD_LSTM, awd_lstm_lm_config
 from fastai.text.models.core import get_language_model
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, save
+from ..train.checkpoint import DamagedFile
 from ..data.loaders import vocab_of
 from .encoder import text_classifier
 
@@ -81,11 +82,15 @@ class Bundle:
     @property
     def direction(self): return self.config['direction'] # 'fwd' or 'bwd'
 
+    def skeleton(self):
+        "The model, with other weights"
+        arch = self.config['arch']
+        if self.kind=='lm': return get_language_model(AWD_LSTM, len(self.vocab), {**awd_lstm_lm_config, **arch})
+        return text_classifier(len(self.vocab), **arch)
+
     def model(self):
         "The model itself, with its weights, in evaluation mode"
-        arch = self.config['arch']
-        if self.kind=='lm': model = get_language_model(AWD_LSTM, len(self.vocab), {**awd_lstm_lm_config, **arch})
-        else: model = text_classifier(len(self.vocab), **arch)
+        model = self.skeleton()
         load_state(model, self.state, 'the bundle')
         return model.eval()
 
@@ -104,10 +109,12 @@ def save_bundle(
     path = Path(path)
     if path.exists(): raise FileExistsError(f"{str(path)!r} exists already: name a new folder, or remove that one")
     path.parent.mkdir(parents=True, exist_ok=True)
-    config = {'format':FORMAT, **bundle.config, 'vocab_hash':vocab_hash(bundle.vocab), 'versions':dict(fastai=fastai.__version__, torch=torch.__version__)}
+    weights = save({k:(v.half() if half and v.is_floating_point() else v).contiguous() for k,v in bundle.state.items()})
+    config = {'format':FORMAT, **bundle.config, 'vocab_hash':vocab_hash(bundle.vocab), 'sha256':hashlib.sha256(weights).hexdigest(),
+              'versions':dict(fastai=fastai.__version__, torch=torch.__version__)}
     tmp = Path(tempfile.mkdtemp(prefix=f'.{path.name}-', dir=path.parent))
     try:
-        save_file({k:(v.half() if half and v.is_floating_point() else v).contiguous() for k,v in bundle.state.items()}, tmp/'model.safetensors')
+        (tmp/'model.safetensors').write_bytes(weights)
         (tmp/'config.json').write_text(json.dumps(config, indent=1, ensure_ascii=False), encoding='utf8')
         (tmp/'vocab.json').write_text(json.dumps(bundle.vocab), encoding='utf8')
         tmp.chmod(0o755)
@@ -116,25 +123,48 @@ def save_bundle(
     return path
 
 # %% ../../nbs/22_models.weights.ipynb #96cb94b9
+_largest = {'config.json':2**20, 'vocab.json':2**27, 'model.safetensors':2**36} # bytes
+
+def _read(path, name):
+    file = path/name
+    if not file.is_file(): raise FileNotFoundError(f"{str(path)!r} is no bundle, it has no {name}: expected a folder with {', '.join(_largest)}")
+    if file.resolve().parent!=path.resolve(): raise ValueError(f"{name} is a link to another folder")
+    if file.stat().st_size>_largest[name]: raise ValueError(f"{name} has {file.stat().st_size} bytes, more than the {_largest[name]} that it may have")
+    return file.read_bytes()
+
+def _check(bundle):
+    "Raises for a bundle whose tensors are not those of the model it says it is: before any memory is taken for that model"
+    c,arch = bundle.config,bundle.config['arch']
+    if c['kind'] not in ('lm','classifier') or c['direction'] not in ('fwd','bwd'): raise ValueError(f"it is a {c['kind']!r} that reads {c['direction']!r}")
+    sizes = arch if c['kind']=='lm' else arch['config']
+    more = [] if c['kind']=='lm' else [('n_out', arch['n_out']), ('seq_len', arch['seq_len']), ('max_len', arch['max_len'] or 1), *(('lin_ftrs', v) for v in arch['lin_ftrs'])]
+    for k,v in (*((k, sizes[k]) for k in ('emb_sz','n_hid','n_layers')), *more):
+        if type(v) is not int or not 0<v<=(64 if k=='n_layers' else 2**24): raise ValueError(f"its {k} is {v!r}")
+    with torch.device('meta'): model = bundle.skeleton()
+    want,have = ({k:tuple(v.shape) for k,v in o} for o in ((*model.named_parameters(), *model.named_buffers()), bundle.state.items()))
+    for k in want.keys()|have.keys():
+        if want.get(k)!=have.get(k): raise ValueError(f"{k} has shape {have.get(k)}, its model {want.get(k)}")
+    if c['kind']=='classifier' and c['labels'] is not None and len(c['labels'])!=arch['n_out']: raise ValueError(f"it has {len(c['labels'])} labels for {arch['n_out']} outputs")
+
 def load_bundle(
     path, # A folder made by `save_bundle`
     kind:str=None, # 'lm' or 'classifier', to insist on it
     direction:str=None # 'fwd' or 'bwd', to insist on it
 ) -> Bundle:
-    "Read a bundle; raises `FileNotFoundError` where there is none, `ValueError` where it is damaged or of the wrong kind"
+    "Read a bundle; raises `FileNotFoundError` where there is none, `DamagedFile` where it is not what was written, `ValueError` where it is of the wrong kind"
     path = Path(path)
-    names = ('config.json','vocab.json','model.safetensors')
-    missing = [n for n in names if not (path/n).is_file()]
-    if missing: raise FileNotFoundError(f"{str(path)!r} is no bundle, it has no {missing[0]}: expected a folder with {', '.join(names)}")
     try:
-        config,vocab = (json.loads((path/n).read_text(encoding='utf8')) for n in names[:2])
-        state = {k:v.float() if v.is_floating_point() else v for k,v in load_file(path/names[2]).items()}
-    except (json.JSONDecodeError, UnicodeDecodeError, SafetensorError) as e: raise ValueError(f"the bundle {str(path)!r} is damaged ({e}): get it again") from e
-    if config.get('format')!=FORMAT: raise ValueError(f"the bundle {str(path)!r} has format {config.get('format')}, this version reads {FORMAT}: use the version of ulmfit_ext that wrote it")
-    if config.get('vocab_hash')!=vocab_hash(vocab): raise ValueError(f"vocab.json of {str(path)!r} is not the one its weights were saved with: get the bundle again")
-    rows = {k:len(v) for k,v in state.items() if k.endswith('encoder.weight')}
-    if set(rows.values())!={len(vocab)}: raise ValueError(f"the bundle {str(path)!r} has {len(vocab)} words and embeddings {rows}: expected one row for each word")
-    bundle = Bundle(config, vocab, state)
+        files = {n:_read(path, n) for n in _largest}
+        config,vocab = json.loads(files['config.json']),json.loads(files['vocab.json'])
+        if not isinstance(config, dict) or not isinstance(vocab, list) or not all(isinstance(w, str) for w in vocab): raise ValueError("its configuration is no object, or its vocabulary no list of words")
+        if config.get('format')!=FORMAT: raise ValueError(f"it has format {config.get('format')}, this version of ulmfit_ext reads {FORMAT}")
+        if config.get('vocab_hash')!=vocab_hash(vocab): raise ValueError("vocab.json is not the one its weights were saved with")
+        if config.get('sha256')!=hashlib.sha256(files['model.safetensors']).hexdigest(): raise ValueError("model.safetensors is not the one that was saved: its sha256 is another")
+        bundle = Bundle(config, vocab, load(files['model.safetensors']))
+        _check(bundle)
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RecursionError, MemoryError, OverflowError) as e:
+        raise DamagedFile(f"the bundle {str(path)!r} is damaged ({type(e).__name__ if not str(e) else e}): get it again") from e
+    bundle.state = {k:v.float() if v.is_floating_point() else v for k,v in bundle.state.items()}
     for name,want in (('kind',kind),('direction',direction)):
         if want is not None and config.get(name)!=want: raise ValueError(f"the bundle {str(path)!r} has {name} {config.get(name)!r}: expected {want!r}")
     return bundle
