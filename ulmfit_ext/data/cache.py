@@ -65,9 +65,12 @@ def _load(folder):
     try:
         meta = json.loads((folder/'meta.json').read_text(encoding='utf8'))
         if any(_checksum(folder/n)!=c for n,c in meta['checksums'].items()): return None
-        offsets,words = np.load(folder/'offsets.npy'),json.loads((folder/'words.json').read_text(encoding='utf8'))
-        return np.memmap(folder/'ids.bin', dtype=meta['dtype'], mode='r') if offsets[-1] else np.zeros(0, meta['dtype']),offsets,words
-    except (FileNotFoundError, ValueError, KeyError, TypeError): return None
+        offsets,words = np.array(np.load(folder/'offsets.npy', mmap_mode='r')),json.loads((folder/'words.json').read_text(encoding='utf8'))
+        if meta['dtype'] not in ('uint16','int32') or offsets.dtype!=np.int64 or offsets.ndim!=1 or not isinstance(words, list) or not all(isinstance(w, str) for w in words): return None
+        ids = np.memmap(folder/'ids.bin', dtype=meta['dtype'], mode='r') if (folder/'ids.bin').stat().st_size else np.zeros(0, meta['dtype'])
+        fits = len(offsets) and offsets[0]==0 and (np.diff(offsets)>=0).all() and offsets[-1]==len(ids) and not (len(ids) and (ids.max()>=len(words) or ids.min()<0))
+        return (ids,offsets,words) if fits else None
+    except Exception: return None # a damaged file can make nearly any of them
 
 def tokenized(
     texts, # Iterable of `str` that can be gone through twice, and need not fit in memory

@@ -1,0 +1,145 @@
+"Files that were damaged or forged, disks that fill up, many threads"
+import builtins
+import errno
+import json
+import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import TINY, notes
+from ulmfit_ext.data.corpus import TextCorpus
+from ulmfit_ext.infer.predict import load_predictor
+from ulmfit_ext.models.weights import load_bundle
+from ulmfit_ext.pipeline import ulmfit
+from ulmfit_ext.train.checkpoint import DamagedFile, read_state, run_lock, write_state
+from ulmfit_ext.train.recipe import get_recipe
+
+SHORT = get_recipe('paper').replace(name='short', pre=dict(lr=1e-2, seq_len=10, bs=8), lm=dict(epochs=1), clas=dict(epochs=5, lr=2e-2, bs=10))
+sys.path.insert(0, str(Path(__file__).parent.parent/'benchmarks'))
+
+
+@pytest.fixture(scope='module')
+def run_dir(tmp_path_factory):
+    d = tmp_path_factory.mktemp('run')/'run'
+    ulmfit(notes(60), recipe=SHORT, config=TINY, valid_pct=.3, run_dir=d)
+    return d
+
+
+def test_forged_and_damaged_files():
+    from fuzz import fuzz
+    res = fuzz(3000, seed=os.getpid())
+    assert all(r['refused']>100 and r['loaded']>10 for r in res.values()), res
+
+
+def test_links_out_of_a_bundle(run_dir, tmp_path):
+    d = tmp_path/'bundle'
+    d.mkdir()
+    for f in (run_dir/'model'/'fwd').iterdir(): (d/f.name).symlink_to(f)
+    with pytest.raises(DamagedFile, match='link'): load_bundle(d)
+
+
+class FailingDisk:
+    "The `n`th write, and every later one, fails with `code`"
+    def __init__(self, monkeypatch, n, code):
+        self.n, self.code, real = n, code, builtins.open
+        def count():
+            self.n -= 1
+            if self.n<=0: raise OSError(self.code, os.strerror(self.code))
+        def opened(file, mode='r', *args, **kwargs):
+            f = real(file, mode, *args, **kwargs)
+            if not set('wax+') & set(mode) or not isinstance(file, (str, os.PathLike)) or str(file).startswith('/dev'): return f
+            class Watched(type(f)): pass
+            write = f.write
+            def checked(data):
+                count()
+                return write(data)
+            try: f.write = checked
+            except AttributeError: # a file of C: wrapped
+                return _Wrapped(f, checked)
+            return f
+        monkeypatch.setattr(builtins, 'open', opened)
+        monkeypatch.setattr('io.open', opened)
+
+
+class _Wrapped:
+    def __init__(self, f, write): self.__dict__.update(f=f, write=write)
+    def __getattr__(self, k): return getattr(self.f, k)
+    def __enter__(self): return self
+    def __exit__(self, *args): self.f.close()
+    def __iter__(self): return iter(self.f)
+
+
+@pytest.mark.parametrize('code', [errno.ENOSPC, errno.EIO])
+def test_every_write_of_an_export_fails_in_turn(run_dir, tmp_path, monkeypatch, code):
+    pred = load_bundle(run_dir/'model'/'fwd')
+    from ulmfit_ext.models.weights import save_bundle
+    (tmp_path/'out').mkdir()
+    for n in range(1, 50):
+        with monkeypatch.context() as m:
+            FailingDisk(m, n, code)
+            try: save_bundle(pred, tmp_path/'out'/'b')
+            except OSError as e: assert e.errno==code
+            else: break
+        assert not list((tmp_path/'out').iterdir()), n
+    assert 3<=n<50 and load_bundle(tmp_path/'out'/'b').vocab==pred.vocab
+
+
+@pytest.mark.parametrize('code', [errno.ENOSPC, errno.EIO])
+def test_every_write_of_a_checkpoint_fails_in_turn(tmp_path, monkeypatch, code):
+    file = tmp_path/'state'
+    write_state(file, dict(x=0))
+    for n in range(1, 50):
+        with monkeypatch.context() as m:
+            FailingDisk(m, n, code)
+            try: write_state(file, dict(x=n, y=torch.arange(9)))
+            except OSError as e: assert e.errno==code
+            else: break
+        assert read_state(file)==dict(x=0) and len(list(tmp_path.iterdir()))==1
+    assert read_state(file)['x']==n>1
+
+
+@pytest.mark.parametrize('code', [errno.ENOSPC, errno.EIO])
+def test_every_write_of_a_cache_fails_in_turn(tmp_path, monkeypatch, code):
+    df, cache = notes(40), tmp_path/'cache'
+    for n in range(1, 500):
+        with monkeypatch.context() as m:
+            FailingDisk(m, n, code)
+            try: corpus = TextCorpus.from_df(df, cache_dir=cache)
+            except OSError: pass
+            else: break
+        assert not list(cache.iterdir()), n
+    assert 3<=n<500 and corpus.tokens(3)==TextCorpus.from_df(df).tokens(3)
+
+
+def test_many_threads_get_the_answers_of_one(run_dir):
+    pred, texts = load_predictor(run_dir/'model'), notes(200, 5).text.tolist()
+    want = [pred.predict_proba(texts[i:i+10], progress=False) for i in range(0, 200, 10)]
+    with ThreadPoolExecutor(16) as pool:
+        for _ in range(3):
+            got = list(pool.map(lambda i: pred.predict_proba(texts[i:i+10], progress=False), range(0, 200, 10)))
+            for a, b in zip(want, got): np.testing.assert_array_equal(a, b)
+
+
+def test_two_runs_in_one_folder(tmp_path):
+    with run_lock(tmp_path/'run'):
+        with pytest.raises(BlockingIOError, match='another run'): ulmfit(notes(60), recipe=SHORT, config=TINY, run_dir=tmp_path/'run')
+    ulmfit(notes(60), recipe=SHORT, config=TINY, run_dir=tmp_path/'run')
+
+
+def test_a_rate_that_is_too_high(tmp_path):
+    with pytest.raises(FloatingPointError, match='at step .* at a rate of .*: train with a lower lr'):
+        ulmfit(notes(60), recipe=SHORT.replace(pre=dict(lr=1e30, clip=None), lm=dict(epochs=5)), config=TINY, precision='fp32', run_dir=tmp_path/'run')
+
+
+def test_a_million_empty_rows():
+    with pytest.raises(ValueError, match='1000000 of 1000000 rows'): TextCorpus.from_df(pd.DataFrame(dict(text=['']*1_000_000)))
+
+
+def test_odd_characters():
+    texts = ['nul \x00 byte', 'half \ud83d pair', 'שלום עולם', '\u202ertl', 'x'*10_000_000, '🙂'*1000]
+    c = TextCorpus.from_df(pd.DataFrame(dict(text=texts*2), dtype=object), min_freq=1)
+    assert len(c)==12 and (c.lens>1).all()
