@@ -14,7 +14,7 @@ def one(which, n):
         imdb(int(n)).to_json(f'{tmp}/reviews.jsonl', orient='records', lines=True)
         TextCorpus.from_df(pd.DataFrame(dict(text=['warm up']*4)), valid_pct=.25, cache_dir=tmp)
         before = rss_mb()
-        s, c = timed(lambda: TextCorpus.from_files([f'{tmp}/reviews.jsonl'], cache_dir=tmp))
+        s, c = timed(lambda: TextCorpus.from_files([f'{tmp}/reviews.jsonl'], cache_dir=tmp, n_workers=1))
         t, _ = timed(lambda: sum(x.numel() for x, y in c.lm_dls(64, 70).train))
         n_tokens = int(c.offsets[-1])
     return dict(build=n_tokens/s, read=n_tokens/t, memory=rss_mb()-before)

@@ -71,3 +71,22 @@ def test_help(tmp_path):
     for c in ('demo', 'train', 'predict'):
         res = ulmfit(c, '-h', cwd=tmp_path)
         assert res.returncode==0 and '--out' in res.stdout
+
+
+def test_pretrain_then_train(tmp_path):
+    notes(300, 7).to_csv(tmp_path/'general.csv', index=False)
+    notes(60).to_csv(tmp_path/'train.csv', index=False)
+    r = get_recipe('paper').replace(name='short', pre=dict(lr=1e-2, seq_len=20, bs=8), lm=dict(epochs=1, bs=4, seq_len=20), clas=dict(epochs=5, bs=10, lr=2e-2))
+    (tmp_path/'short.json').write_text(r.to_json())
+    how = ['--recipe', 'short.json', '--size', 'tiny']
+    for args in (['--out', 'general/fwd'], ['--out', 'general/bwd', '--backwards', '--embeddings', 'general/fwd/model', '--max-tokens', 1000]):
+        res = ulmfit('pretrain', 'general.csv', *how, *args, cwd=tmp_path)
+        assert res.returncode==0 and 'Validation perplexity' in res.stdout, res.stderr[-2000:]
+    again = ulmfit('pretrain', 'general.csv', *how, '--out', 'general/fwd', cwd=tmp_path)
+    assert again.returncode==1 and 'not empty' in again.stderr
+    other = ulmfit('pretrain', 'general.csv', *how, '--out', 'general/fwd', '--resume', '--lr', .5, cwd=tmp_path)
+    assert other.returncode==1 and 'recipe.pre.lr' in other.stderr
+    res = ulmfit('train', 'train.csv', '--pretrained', 'general', '--recipe', 'short.json', '--out', 'model', cwd=tmp_path)
+    assert res.returncode==0, res.stderr[-2000:]
+    res = ulmfit('train', 'train.csv', '--pretrained', 'general', '--recipe', 'short.json', '--out', 'model', '--resume', cwd=tmp_path) # all is done
+    assert res.returncode==0, res.stderr[-2000:]

@@ -153,7 +153,7 @@ def pretrain(
     encoding:Annotated[str, typer.Option(help="Encoding of text files.")]='utf-8',
     seed:Annotated[int, typer.Option(help="The same seed gives the same result on the same machine.")]=42,
 ):
-    "Train a language model from scratch on general text, once for each direction. Then:  ulmfit train TRAIN --pretrained OUT/model"
+    "Train a language model from scratch on general text: into OUT/fwd, and with --backwards into OUT/bwd. Then:  ulmfit train TRAIN --pretrained OUT"
     _quiet()
     with _one_sentence():
         from ulmfit_ext.train.checkpoint import check_run_dir

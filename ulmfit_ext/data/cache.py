@@ -14,6 +14,7 @@ import shutil
 import tempfile
 import warnings
 import zlib
+from multiprocessing import get_start_method
 from pathlib import Path
 import fastai
 import numpy as np
@@ -80,7 +81,7 @@ def tokenized(
 ): # (key, ids as they are on disk, offsets of the documents, words by number)
     "The memory-mapped tokens of `texts`, from the cache or put there; raises `OSError` when there is no space for them"
     key,n,size = _key(texts, settings)
-    if n_workers is None: n_workers = num_cpus() if size>2e7 else 1 # a process takes seconds to start, and as long for a few megabytes
+    if n_workers is None: n_workers = num_cpus() if size>(5e6 if get_start_method()=='fork' else 5e7) else 1 # elsewhere a process takes seconds to start
     cache_dir = Path(cache_dir or os.environ.get('ULMFIT_CACHE') or xdg_cache_home()/'ulmfit_ext')
     folder = cache_dir/key[:32]
     if folder.exists():

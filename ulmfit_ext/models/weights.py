@@ -232,8 +232,9 @@ def pretrained(
     if isinstance(name, Bundle): bundle = name
     elif name=='wt103': bundle = fastai_bundle(untar_data({'fwd':URLs.WT103_FWD, 'bwd':URLs.WT103_BWD}[direction], c_key='model'), direction)
     elif Path(name).is_dir():
-        # a folder may hold a bundle for each direction
-        bundle = load_bundle(Path(name)/direction if (Path(name)/direction).is_dir() else name)
+        # a folder may hold a bundle for each direction, and the folder of a run holds one in `model`
+        path = Path(name)/direction if (Path(name)/direction).is_dir() else Path(name)
+        bundle = load_bundle(path/'model' if (path/'model').is_dir() else path)
     else: raise ValueError(f"there is no pretrained model {str(name)!r}: expected one of {list(PRETRAINED)}, the folder of a bundle, or None")
     if bundle.kind!='lm': raise ValueError(f"the pretrained model is a {bundle.kind}: expected a language model")
     if bundle.direction!=direction: raise ValueError(f"the pretrained model reads {bundle.direction}, the data {direction}: use the one of the same direction")
