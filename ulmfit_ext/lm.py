@@ -66,16 +66,18 @@ SIZES = {k:dict(zip(('emb_sz','n_hid','n_layers'), v)) for k,v in dict(paper=(40
 
 # %% ../nbs/30_lm.ipynb #b78935de
 class TokenRate(Callback):
-    "Show loss, perplexity and tokens per second beside the progress bar"
+    "Show loss, perplexity, tokens per second and precision beside the progress bar"
     order,run_valid = ProgressCallback.order+1,False
-    def before_train(self): self.tokens,self.shown = 0,0.
+    def before_train(self):
+        self.tokens,self.shown = 0,0.
+        self.how = f' in {self.auto_precision.chosen(self.dls.device)}' if hasattr(self.learn, 'auto_precision') else ''
     def after_batch(self):
         now,bar = time.perf_counter(),getattr(getattr(self.learn, 'progress', None), 'pbar', None)
         if not self.tokens: self.since = now # the first batch comes with the reading of the data
         elif bar is not None:
             if now-self.shown>1: # to ask a GPU for the loss is to wait for it
                 loss,self.shown = float(self.smooth_loss),now
-                self.comment = f'loss {loss:.3f}, perplexity {math.exp(min(loss, 99)):,.0f}, {self.tokens/(now-self.since):,.0f} tokens/s'
+                self.comment = f'loss {loss:.3f}, perplexity {math.exp(min(loss, 99)):,.0f}, {self.tokens/(now-self.since):,.0f} tokens/s{self.how}'
             bar.comment = self.comment
         self.tokens += self.y.numel()
 

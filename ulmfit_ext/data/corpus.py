@@ -7,6 +7,7 @@ __all__ = ['read_table', 'check_texts', 'check_labels', 'TextCorpus']
 
 # %% ../../nbs/11_data.corpus.ipynb #59ffce16
 import lzma
+import warnings
 from collections import Counter
 from pathlib import Path
 import numpy as np
@@ -180,6 +181,8 @@ def from_df(cls:TextCorpus,
     if unlabeled is not None:
         if not isinstance(unlabeled, pd.DataFrame): unlabeled = pd.DataFrame({text_col:list(unlabeled)})
         texts = texts + check_texts(unlabeled, text_col, 'the unlabeled data')
+    both = {texts[i] for i in train} & {texts[i] for i in valid}
+    if both: warnings.warn(f"{sum(texts[i] in both for i in valid)} of {len(valid)} validation documents stand in the training part too: what is measured on them is no test")
     settings,extra = tokenizer_settings(lang, rules),np.arange(n, len(texts))
     key,raw,offsets,words = tokenized(texts, settings, cache_dir, n_workers)
     if vocab is None: vocab = _vocab(raw, offsets, words, np.concatenate([train, extra]), min_freq, max_vocab)
