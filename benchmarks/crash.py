@@ -48,7 +48,7 @@ def main(kills):
         length = time.time()-start
         texts = df.text.tolist()[:200]
         want, run, n_run = load_predictor(tmp/'whole'/'model').predict_proba(texts, progress=False), 0, 0
-        same = []
+        same, places = [], []
         while sum(at.values())<kills or n_run:
             p, done = train(tmp, f'run{run}', *(['--resume'] if n_run else [])), False
             try: done = p.wait(rng.uniform(.3, 1)*min(length, 25) if sum(at.values())<kills else None)==0
@@ -56,12 +56,13 @@ def main(kills):
                 p.send_signal(signal.SIGKILL)
                 p.wait()
                 at[where(tmp/f'run{run}')] += 1
+                places.append(where(tmp/f'run{run}'))
                 n_run += 1
                 continue
             if not done: sys.exit(f'could not go on after {n_run} kills: {p.stderr.read()[-2000:]}')
             same.append(bool(np.array_equal(load_predictor(tmp/f'run{run}'/'model').predict_proba(texts, progress=False), want)))
-            print(json.dumps(dict(run=run, kills=n_run, same=same[-1])), flush=True)
-            run, n_run = run+1, 0
+            print(json.dumps(dict(run=run, killed_at=places, same=same[-1])), flush=True)
+            run, n_run, places = run+1, 0, []
     save('crash', [dict(what=f'{sum(at.values())} kills in {len(same)} runs', seconds_of_a_run=length, killed=dict(at), same_answers=sum(same), other_answers=len(same)-sum(same))])
 
 

@@ -28,9 +28,10 @@ class PowerCut(Callback):
     "Fails after `n` batches, when a checkpoint has just been written"
     order, run_valid = Checkpoint.order+1, False
     def __init__(self, n): self.n = n
-    def after_batch(self):
+    def _count(self):
         self.n -= 1
         if not self.n: raise RuntimeError('power cut')
+    after_batch = after_train = after_epoch = after_fit = before_epoch = _count # whatever has just been written
 
 
 @pytest.fixture(autouse=True)
@@ -55,12 +56,14 @@ def test_every_stage_goes_on_where_it_stopped(data, backwards, tmp_path):
         if data in (lm_corpus, lm_stock): return finetune_lm(dls, recipe=SHORT, config=TINY, cbs=list(cbs), **kw)
         return finetune_classifier(dls, None, SHORT, config=TINY, cbs=list(cbs), **kw)
     whole = train(1)
-    steps = len(whole.train_losses)
-    for i, n in enumerate([1, *random.Random(0).sample(range(2, steps), 3), steps]):
+    count = PowerCut(10**9)
+    assert torch.equal(weights(train(1, count)), weights(whole))
+    events = 10**9-count.n
+    for i, n in enumerate([1, 2, *random.Random(str(data)).sample(range(3, events), 5), events-1, events]):
         with pytest.raises(RuntimeError, match='power cut'): train(1, PowerCut(n), run_dir=tmp_path/str(i))
         with pytest.raises(FileExistsError): train(1, run_dir=tmp_path/str(i))
-        learn = train(2, run_dir=tmp_path/str(i), resume=True)
-        assert torch.equal(weights(learn), weights(whole)), f'after {n} of {steps}'
+        learn = train(1 if n==1 else 2, run_dir=tmp_path/str(i), resume=True) # before the first batch, nothing was kept
+        assert torch.equal(weights(learn), weights(whole)), f'after {n} of {events}'
         np.testing.assert_array_equal(learn.train_losses, whole.train_losses)
         np.testing.assert_array_equal(learn.group_lrs, whole.group_lrs)
         log = pd.read_json(tmp_path/str(i)/'metrics.jsonl', lines=True)
@@ -155,3 +158,39 @@ def test_a_full_disk_leaves_the_old_checkpoint(tmp_path, monkeypatch):
     monkeypatch.setattr(os, 'fsync', full)
     with pytest.raises(OSError): write_state(tmp_path/'a', dict(x=2))
     assert read_state(tmp_path/'a')==dict(x=1) and [o.name for o in tmp_path.iterdir()]==['a']
+
+
+def test_another_run_is_refused(tmp_path):
+    df = notes(60)
+    df['v'] = df.index%4==0
+    def train(df=df, recipe=SHORT, config=TINY, backwards=False, **kw): return ulmfit(df, recipe=recipe, config=config, valid_col='v', backwards=backwards, run_dir=tmp_path/'run', **kw)
+    train()
+    for says, kw in dict(labels=dict(df=df.assign(label=df.label.map(dict(sea='land', land='sea')))), backwards=dict(backwards='both'), precision=dict(precision='fp32'),
+                         corpus=dict(df=df.assign(text=df.text+' !')), lr=dict(recipe=SHORT.replace(clas=dict(lr=.1))), emb_sz=dict(config=dict(TINY, emb_sz=8))).items():
+        with pytest.raises(ValueError, match=says): train(**kw, resume=True)
+
+
+def test_what_other_callbacks_do(tmp_path):
+    "Gradients that accumulate, models saved after an epoch, rates set at its beginning, validation in the middle"
+    from fastai.callback.tracker import SaveModelCallback
+    from fastai.callback.training import GradientAccumulation
+    from fastai.test_utils import synth_learner
+    class Rate(Callback):
+        def before_epoch(self): self.opt.set_hyper('lr', .02*.5**self.epoch)
+    class InBetween(Callback):
+        run_valid = False
+        def after_epoch(self):
+            if self.learn.create_mbar: # else it is that validation itself
+                with self.learn.no_bar(): self.learn.validate()
+    def train(make, *cbs, **kw):
+        set_seed(1)
+        learn = synth_learner(n_trn=10, lr=.01, path=tmp_path)
+        with learn.no_bar(), learn.no_logging():
+            for n in (3, 2): learn.fit(n, cbs=[*make(), *cbs])
+        return learn
+    for i, make in enumerate([lambda: [GradientAccumulation(64)], lambda: [SaveModelCallback()], lambda: [Rate()], lambda: [InBetween()]]):
+        whole = weights(train(make))
+        for n in (3, 14, 25, 37, 44, 51):
+            file = tmp_path/f'{i} {n}'
+            with pytest.raises(RuntimeError, match='power cut'): train(make, Checkpoint(file, 0), PowerCut(n))
+            assert torch.equal(weights(train(make, Checkpoint(file, 0, resume=True))), whole), (i, n)

@@ -26,8 +26,8 @@ from .train.precision import AutoPrecision
 from .train.recipe import get_recipe
 from .data.loaders import mix_documents, vocab_of
 from .models.encoder import text_classifier
-from .models.weights import Bundle, load_bundle, load_state, model_state, overlap, remap_vocab
-from .lm import check_batches, direction_of, run_phase, settings_of
+from .models.weights import Bundle, load_bundle, load_state, model_state, overlap, remap_vocab, state_hash
+from .lm import check_batches, direction_of, loss_name, run_phase, settings_of
 
 # %% ../nbs/31_classifier.ipynb #c592279a
 def lm_bundle(
@@ -113,6 +113,7 @@ def classifier_learner(
                         metrics={'single':accuracy, 'multi':accuracy_multi, 'regression':rmse}[task] if metrics is None else metrics, **kwargs)
     # answers are in fp32: in bf16 a document's would depend on its neighbours
     learn.add_cb(AutoPrecision(precision, valid=False))
+    learn.made_with = dict(weights=None if state is None else state_hash(state), drop_mult=drop_mult, precision=precision, loss=loss_name(learn.loss_func))
     learn.bundle_config = dict(kind='classifier', direction=direction_of(dls), arch=arch, task=task, labels=labels_of(dls),
                                tokenizer=(bundle and bundle.config.get('tokenizer')) or settings_of(dls))
     return learn

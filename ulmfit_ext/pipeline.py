@@ -51,7 +51,7 @@ def _ulmfit(corpus, bundles, recipe, phase, directions, run_dir, resume, seed, c
     # a small text is read in fewer streams, so that an epoch has ten steps at least
     n_tokens = int(corpus.lens[corpus.lm_train].sum())
     bs = max(min(phase.bs, n_tokens//(10*phase.seq_len)), 1)
-    start_run(run_dir, recipe, resume, phase='ulmfit', corpus=corpus.key, labels=corpus.classes, seed=seed)
+    start_run(run_dir, recipe, resume, phase='ulmfit', corpus=corpus.key, classes=corpus.classes, seed=seed, backwards=list(directions))
     stage = lambda *names: None if run_dir is None else Path(run_dir).joinpath(*names)
     lms,learns = {},{}
     for b in directions:

@@ -65,6 +65,8 @@ def _load(folder):
     "Ids, offsets and words; `None` where they are not what was written"
     try:
         meta = json.loads((folder/'meta.json').read_text(encoding='utf8'))
+        names = {'ids.bin','offsets.npy','words.json'}
+        if folder.is_symlink() or set(meta['checksums'])!=names or any(not (folder/n).is_file() or (folder/n).is_symlink() for n in names): return None
         if any(_checksum(folder/n)!=c for n,c in meta['checksums'].items()): return None
         offsets,words = np.array(np.load(folder/'offsets.npy', mmap_mode='r')),json.loads((folder/'words.json').read_text(encoding='utf8'))
         if meta['dtype'] not in ('uint16','int32') or offsets.dtype!=np.int64 or offsets.ndim!=1 or not isinstance(words, list) or not all(isinstance(w, str) for w in words): return None
@@ -84,10 +86,11 @@ def tokenized(
     if n_workers is None: n_workers = num_cpus() if size>(5e6 if get_start_method()=='fork' else 5e7) else 1 # elsewhere a process takes seconds to start
     cache_dir = Path(cache_dir or os.environ.get('ULMFIT_CACHE') or xdg_cache_home()/'ulmfit_ext')
     folder = cache_dir/key[:32]
-    if folder.exists():
+    if folder.exists() or folder.is_symlink():
         if (found := _load(folder)) is not None: return key,*found
         warnings.warn(f"the cache {str(folder)!r} is damaged: building it again")
-        shutil.rmtree(folder)
+        if folder.is_dir() and not folder.is_symlink(): shutil.rmtree(folder)
+        else: folder.unlink()
     cache_dir.mkdir(parents=True, exist_ok=True)
     tmp = Path(tempfile.mkdtemp(prefix='building-', dir=cache_dir))
     try:

@@ -37,7 +37,7 @@ class PieceTokenizer:
 
     def _setup(self):
         try: t = SpacyTokenizer(self.lang, self.special_toks).pipe.__self__.tokenizer
-        except ImportError as e: raise ValueError(f"spaCy has no language {self.lang!r}: expected a code like 'en', 'de' or 'xx'") from e
+        except (ImportError, AttributeError) as e: raise ValueError(f"spaCy has no language {self.lang!r}: expected a code like 'en', 'de' or 'xx'") from e
         how = dict(prefix_search=t.prefix_search, suffix_search=t.suffix_search, infix_finditer=t.infix_finditer, token_match=t.token_match, url_match=t.url_match)
         # a bare vocabulary: spaCy's would compute attributes of each new word that tokenising never asks for
         self._spacy,self._plain = Tokenizer(Vocab(), t.rules, **how),Tokenizer(Vocab(), **how)

@@ -10,7 +10,9 @@ import gc
 import os
 import re
 from array import array
-from itertools import chain, repeat
+from collections import deque
+from concurrent.futures import ProcessPoolExecutor
+from itertools import chain, islice, repeat
 from multiprocessing import get_context
 from threading import Lock
 import numpy as np
@@ -48,9 +50,9 @@ class _Ragged:
 class _Numbers(dict):
     "Numbers its keys as they come; `order` lists them"
     def __init__(self): self.order = []
-    def __missing__(self, k):
-        self[k] = n = len(self)
+    def __missing__(self, k): # whenever it is interrupted, a number stands for one word
         self.order.append(k)
+        self[k] = n = len(self.order)-1
         return n
 
 class TextTokenizer:
@@ -188,6 +190,10 @@ class TextTokenizer:
                 if max(len(self._meta), len(self.tok.known))>self.max_pieces: self._forget()
                 self.tok.forget()
                 for p in self._long: self._known.pop(p, None)
+            except BaseException: # interrupted half-way through remembering a piece
+                self._forget()
+                self.tok._setup()
+                raise
             finally:
                 if collects: gc.enable()
             yield from res
@@ -209,9 +215,9 @@ def tokenizer_settings(lang='en', rules=None) -> dict:
 
 def rules_of(settings:dict) -> list:
     "The rules named in `settings`; raises `ValueError` for one that fastai does not have"
-    unknown = [r for r in settings['rules'] if r not in RULES]
-    if unknown or settings.get('kind')!='spacy':
-        raise ValueError(f"the tokenizer {settings} is not one of fastai's: expected kind 'spacy' and rules among {sorted(RULES)}")
+    unknown = not isinstance(settings, dict) or not isinstance(settings.get('rules'), list) or any(not isinstance(r, str) or r not in RULES for r in settings['rules'])
+    if unknown or settings.get('kind')!='spacy' or not re.fullmatch('[a-z]{2,3}', str(settings.get('lang'))):
+        raise ValueError(f"the tokenizer {settings} is not one of fastai's: expected kind 'spacy', a language's code and rules among {sorted(RULES)}")
     return [RULES[r] for r in settings['rules']]
 
 # %% ../../nbs/10_data.tokenize.ipynb #e8bc4428
@@ -240,9 +246,13 @@ def number_tokens(
             if len(words)<len(tok.words): words += tok.words[len(words):]
             yield ids
         return
-    number,ours = _Numbers(),{} # our numbers of the words of each process
-    with get_context().Pool(n_workers, _start, (lang, rules)) as pool:
-        for pid,res,new in pool.imap(_work, chunked(texts, 500)):
+    PieceTokenizer(lang) # an unknown language is refused here rather than in each process
+    number,ours,chunks = _Numbers(),{},chunked(texts, 500) # our numbers of the words of each process
+    with ProcessPoolExecutor(n_workers, get_context(), _start, (lang, rules)) as pool:
+        ahead = deque(pool.submit(_work, o) for o in islice(chunks, 2*n_workers)) # no more, since texts may be larger than memory
+        while ahead:
+            pid,res,new = ahead.popleft().result()
+            ahead += [pool.submit(_work, o) for o in islice(chunks, 1)]
             ours[pid] = np.concatenate([ours.get(pid, np.zeros(0, np.int32)), np.array([number[w] for w in new], dtype=np.int32)])
             words += number.order[len(words):]
             for ids in res: yield ours[pid][ids]

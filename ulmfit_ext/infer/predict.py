@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from fastprogress.fastprogress import progress_bar
 from ..data.tokenize import Encoder
-from ..models.weights import load_bundle
+from ..models.weights import inside, load_bundle
 from ..ensemble import as_texts, decode
 
 # %% ../../nbs/40_infer.predict.ipynb #259e26c3
@@ -66,6 +66,6 @@ def load_predictor(
     "Read a saved classifier or pair; raises `FileNotFoundError` or `ValueError`"
     path = Path(path)
     found = [k for k in ('fwd','bwd') if (path/k).is_dir()]
-    if found: return Predictor({k:load_bundle(path/k, 'classifier', k) for k in found}, precision)
+    if found: return Predictor({k:load_bundle(inside(path, k), 'classifier', k) for k in found}, precision)
     bundle = load_bundle(path, 'classifier')
     return Predictor({bundle.direction:bundle}, precision)
