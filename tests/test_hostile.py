@@ -15,7 +15,8 @@ from ulmfit_ext.data.corpus import TextCorpus
 from ulmfit_ext.infer.predict import load_predictor
 from ulmfit_ext.models.weights import load_bundle
 from ulmfit_ext.pipeline import ulmfit
-from ulmfit_ext.train.checkpoint import DamagedFile, read_state, run_lock, write_state
+from ulmfit_ext.train.checkpoint import DamagedFile, read_state, write_state
+from ulmfit_ext.train.run import run_lock
 from ulmfit_ext.train.recipe import get_recipe
 
 SHORT = get_recipe('paper').replace(name='short', pre=dict(lr=1e-2, seq_len=10, bs=8), lm=dict(epochs=1), clas=dict(epochs=5, lr=2e-2, bs=10))

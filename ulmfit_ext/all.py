@@ -5,6 +5,7 @@ from ulmfit_ext.train.unfreeze import *
 from ulmfit_ext.train.recipe import *
 from ulmfit_ext.train.checkpoint import *
 from ulmfit_ext.train.precision import *
+from ulmfit_ext.train.run import *
 from ulmfit_ext.data.pieces import *
 from ulmfit_ext.data.tokenize import *
 from ulmfit_ext.data.cache import *

@@ -99,7 +99,7 @@ def train(
     with _one_sentence():
         from fastai.torch_core import default_device
         from ulmfit_ext.train.precision import AutoPrecision
-        from ulmfit_ext.train.checkpoint import check_run_dir
+        from ulmfit_ext.train.run import check_run_dir
         from ulmfit_ext.train.recipe import get_recipe
         from ulmfit_ext.data.corpus import check_labels, check_texts, read_table
         from ulmfit_ext.lm import SIZES
@@ -156,7 +156,7 @@ def pretrain(
     "Train a language model from scratch on general text: into OUT/fwd, and with --backwards into OUT/bwd. Then:  ulmfit train TRAIN --pretrained OUT"
     _quiet()
     with _one_sentence():
-        from ulmfit_ext.train.checkpoint import check_run_dir
+        from ulmfit_ext.train.run import check_run_dir
         check_run_dir(out, resume)
         from fastai.torch_core import default_device, set_seed
         from ulmfit_ext.train.precision import AutoPrecision
@@ -236,7 +236,7 @@ def demo(
     "ULMFiT on text that is on this machine already: docstrings of six packages. Minutes, offline."
     _quiet()
     with _one_sentence():
-        from ulmfit_ext.train.checkpoint import check_run_dir
+        from ulmfit_ext.train.run import check_run_dir
         check_run_dir(out)
         start = time.time()
         from ulmfit_ext.data.samples import docstrings

@@ -24,7 +24,7 @@ from fastai.text.learner import LMLearner, decode_spec_tokens
 from fastai.text.models.awdlstm import AWD_LSTM, awd_lstm_lm_config, awd_lstm_lm_split
 from fastai.text.models.core import get_language_model
 from .train.precision import AutoPrecision
-from .train.checkpoint import StopDiverging, check_run_dir, run_cbs, run_lock, start_run
+from .train.run import StopDiverging, check_run_dir, run_cbs, run_lock, start_run
 from .train.recipe import fit_phase, get_recipe
 from .data.corpus import TextCorpus
 from .data.loaders import CorpusTokenizer, vocab_of

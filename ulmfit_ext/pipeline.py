@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 from fastai.torch_core import set_seed
 from .train.precision import AutoPrecision
-from .train.checkpoint import check_run_dir, run_lock, start_run
+from .train.run import check_run_dir, run_lock, start_run
 from .train.recipe import get_recipe
 from .data.corpus import TextCorpus
 from .models.weights import pretrained as get_pretrained
