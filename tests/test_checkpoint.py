@@ -194,3 +194,19 @@ def test_what_other_callbacks_do(tmp_path):
             file = tmp_path/f'{i} {n}'
             with pytest.raises(RuntimeError, match='power cut'): train(make, Checkpoint(file, 0), PowerCut(n))
             assert torch.equal(weights(train(make, Checkpoint(file, 0, resume=True))), whole), (i, n)
+
+
+def test_the_log_of_a_run_that_is_cut_off_twice(tmp_path):
+    "Rows of batches that are done again are there once, though the second cut comes before anything new was written"
+    from fastai.test_utils import synth_learner
+    from ulmfit_ext.train.run import RunLog
+    def cbs(minutes, n): return [RunLog(tmp_path/'log', minutes), Checkpoint(tmp_path/'file', 0, resume=True), PowerCut(n)]
+    def fit(minutes, n):
+        learn = synth_learner(n_trn=10)
+        with learn.no_bar(), learn.no_logging(): learn.fit(2, cbs=cbs(minutes, n))
+    with pytest.raises(RuntimeError): fit(0, 6)
+    with open(tmp_path/'log', 'a') as f: f.write('{"step": 6, "of": "a batch after the checkpoint"}\n')
+    with pytest.raises(RuntimeError): fit(60, 2)
+    fit(0, 10**9)
+    steps = pd.read_json(tmp_path/'log', lines=True).step.tolist()
+    assert steps==sorted(steps) and 'of' not in pd.read_json(tmp_path/'log', lines=True)

@@ -53,7 +53,6 @@ class FailingDisk:
         def opened(file, mode='r', *args, **kwargs):
             f = real(file, mode, *args, **kwargs)
             if not set('wax+') & set(mode) or not isinstance(file, (str, os.PathLike)) or str(file).startswith('/dev'): return f
-            class Watched(type(f)): pass
             write = f.write
             def checked(data):
                 count()

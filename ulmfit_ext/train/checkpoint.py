@@ -59,6 +59,7 @@ def _pack(o, tensors):
     elif isinstance(o, tuple): return {'tuple':[_pack(v, tensors) for v in o]}
     elif isinstance(o, (list,L)): return [_pack(v, tensors) for v in o]
     else: return o
+    if kind not in _kinds: raise TypeError(f"an array of {kind} can't be kept: expected one of {_kinds[1:]}, or a tensor")
     tensors[name := f't{len(tensors)}'] = o.detach().as_subclass(torch.Tensor).cpu().clone().contiguous()
     return {kind:name}
 
@@ -69,7 +70,7 @@ def _unpack(o, tensors):
     if not isinstance(o, dict): return o
     (kind,v), = o.items()
     if kind=='dict':
-        if any(type(k) not in (str,int) or k not in range(-2**31, 2**31) for k,_ in v if type(k) is not str): raise ValueError('a key is neither a string nor a small number')
+        if any(type(k) is not str and not (type(k) is int and abs(k)<2**31) for k,_ in v): raise ValueError('a key is neither a string nor a small number')
         return {k:_unpack(v_, tensors) for k,v_ in v}
     if kind=='tuple': return tuple(_unpack(v_, tensors) for v_ in v)
     if kind not in _kinds: raise ValueError(f'there is no kind {kind!r}')
@@ -97,7 +98,7 @@ def read_state(path) -> dict:
 # %% ../../nbs/04_train.checkpoint.ipynb #4fbff265
 def _order(dl) -> dict:
     "What the order of `dl`'s next pass is drawn from"
-    res = {k:getattr(dl, k) for k in ('n_pass',) if hasattr(dl, k)}
+    res = dict(n_pass=dl.n_pass) if hasattr(dl, 'n_pass') else {}
     if hasattr(dl, 'rng'): res['rng'] = dl.rng.getstate()
     if hasattr(getattr(dl, 'items', None), 'idxs'): res['idxs'] = np.array(dl.items.idxs) # fastai's LMDataLoader shuffles them in place
     return res

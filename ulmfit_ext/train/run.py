@@ -91,7 +91,9 @@ class RunLog(Callback):
         self._write(step=self.epoch*self.n_iter+self.iter+1, loss=round(float(self.recorder.smooth_loss.value), 4), lr=self.recorder.lrs[-1])
     def after_epoch(self):
         self._write(step=(self.epoch+1)*len(self.dls.train), **dict(zip(self.recorder.metric_names[1:-1], map(float, self.recorder.values[-1]))))
-    def state_dict(self): return dict(size=self.file.stat().st_size if self.file.exists() else 0)
+    def state_dict(self):
+        size = self.file.stat().st_size if self.file.exists() else 0
+        return dict(size=size if self.size is None else min(self.size, size)) # what is to be taken back does not count
     def load_state_dict(self, state): self.size = state['size']
 
 def run_cbs(
