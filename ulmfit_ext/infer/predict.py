@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from fastprogress.fastprogress import progress_bar
+from ..data.loaders import batch_sizes
 from ..data.tokenize import Encoder
 from ..models.weights import inside, load_bundle
 from ..ensemble import as_texts, decode
@@ -39,10 +40,11 @@ class Predictor:
     def outputs(self, texts, bs:int=128, progress:bool=True) -> dict: # Arrays (documents, outputs) by direction, and their mean
         "Outputs of each model, in the order of `texts`"
         docs = self.encode(as_texts(texts))
-        # documents of like length together; the encoder makes the answer independent of the company
+        # documents of like length together, in batches of so many ids; the encoder makes the answer independent of the company
         order = np.argsort([-len(d) for d in docs], kind='stable')
         res = {k:np.zeros((len(docs), self.n_out), dtype=np.float32) for k in self.models}
-        batches = [order[i:i+bs] for i in range(0, len(order), bs)]
+        sizes = batch_sizes([len(docs[i]) for i in order], bs)
+        batches = np.split(order, np.cumsum(sizes)[:-1]) if sizes else []
         for idx in progress_bar(batches, display=progress, leave=False):
             for k,model in self.models.items():
                 x = torch.ones(len(idx), max(len(docs[i]) for i in idx) or 1, dtype=torch.long)
