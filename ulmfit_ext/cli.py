@@ -91,6 +91,7 @@ def train(
     lang:Annotated[str, typer.Option(help="Language of the texts, as spaCy names it.")]='en',
     encoding:Annotated[str, typer.Option(help="Encoding of text files.")]='utf-8',
     seed:Annotated[int, typer.Option(help="The same seed gives the same result on the same machine.")]=42,
+    deterministic:Annotated[bool, typer.Option('--deterministic', help="Insist on the same bits each time. On a CPU they are; on a GPU it may be slower.")]=False,
     out:Annotated[Optional[Path], typer.Option(help="New folder for the model and results. Default: TRAIN's name with -ulmfit.")]=None,
     resume:Annotated[bool, typer.Option('--resume', help="Go on with the run in that folder; it ends as it would have without the break.")]=False,
 ):
@@ -121,7 +122,7 @@ def train(
         extra = None if unlabeled is None else read_table(unlabeled, encoding)
         print(f'Training in {AutoPrecision().chosen(default_device())}')
         clf = ulmfit(df, text_col, label_col, extra, pretrained, rec, {'both':'both', 'fwd':False, 'bwd':True}[direction.value], out, resume,
-                     valid_col=None if valid is None else 'is_valid', seed=seed, config=None if pretrained else SIZES[size.value], lang=lang)
+                     valid_col=None if valid is None else 'is_valid', seed=seed, config=None if pretrained else SIZES[size.value], deterministic=deterministic, lang=lang)
         print('\nValidation', clf.validate().round(2).to_string(), sep='\n')
         outputs = y = None
         if tst is not None:

@@ -9,7 +9,7 @@ __all__ = ['ulmfit']
 from pathlib import Path
 import pandas as pd
 from fastai.torch_core import set_seed
-from .train.precision import AutoPrecision
+from .train.precision import AutoPrecision, deterministic as only_deterministic
 from .train.run import check_run_dir, run_lock, start_run
 from .train.recipe import get_recipe
 from .data.corpus import TextCorpus
@@ -34,6 +34,7 @@ def ulmfit(
     seed:int=42, # Of the split, the shuffling, the weights and the dropout
     config:dict=None, # AWD-LSTM's sizes without pretrained weights: `emb_sz`, `n_hid`, `n_layers`
     precision:str='auto', # 'auto', 'bf16' or 'fp32', see `AutoPrecision`
+    deterministic:bool=False, # Insist on the same bits each time? See `deterministic`; on a CPU they are
     cbs=None, # More callbacks for training
     **kwargs # For `TextCorpus.from_df`: `lang`, `max_vocab`, `min_freq`, `label_delim`, ...
 ) -> Ensemble: # With `.corpus`, and `.lms` by direction
@@ -45,7 +46,7 @@ def ulmfit(
     phase = lm_phase(recipe, pretrained)
     bundles = {b:get_pretrained(pretrained, 'bwd' if b else 'fwd') for b in directions}
     corpus = TextCorpus.from_df(df, text_col, label_col, valid_pct, valid_col, unlabeled, seed, **kwargs)
-    with run_lock(run_dir): return _ulmfit(corpus, bundles, recipe, phase, directions, run_dir, resume, seed, config, precision, cbs)
+    with run_lock(run_dir), only_deterministic(deterministic): return _ulmfit(corpus, bundles, recipe, phase, directions, run_dir, resume, seed, config, precision, cbs)
 
 def _ulmfit(corpus, bundles, recipe, phase, directions, run_dir, resume, seed, config, precision, cbs):
     # a small text is read in fewer streams, so that an epoch has ten steps at least
