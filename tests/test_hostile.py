@@ -135,11 +135,26 @@ def test_a_rate_that_is_too_high(tmp_path):
         ulmfit(notes(60), recipe=SHORT.replace(pre=dict(lr=1e30, clip=None), lm=dict(epochs=5)), config=TINY, precision='fp32', run_dir=tmp_path/'run')
 
 
-def test_a_million_empty_rows():
-    with pytest.raises(ValueError, match='1000000 of 1000000 rows'): TextCorpus.from_df(pd.DataFrame(dict(text=['']*1_000_000)))
+class HalfARow:
+    "Writes half of what it is given, then the disk is full"
+    def __init__(self, f): self.f = f
+    def __enter__(self): return self
+    def __exit__(self, *args): self.f.close()
+    def write(self, data):
+        self.f.write(data[:len(data)//2])
+        self.f.flush()
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def test_odd_characters():
-    texts = ['nul \x00 byte', 'half \ud83d pair', 'שלום עולם', '\u202ertl', 'x'*10_000_000, '🙂'*1000]
-    c = TextCorpus.from_df(pd.DataFrame(dict(text=texts*2), dtype=object), min_freq=1)
-    assert len(c)==12 and (c.lens>1).all()
+def test_a_full_disk_costs_rows_of_the_log_alone(tmp_path, monkeypatch):
+    from fastai.test_utils import synth_learner
+    from ulmfit_ext.train import run
+    rows, real = [], open
+    def opened(file, *args, **kwargs):
+        rows.append(file)
+        f = real(file, *args, **kwargs)
+        return HalfARow(f) if len(rows)==2 else f
+    monkeypatch.setattr(run, 'open', opened, raising=False)
+    learn = synth_learner(n_trn=4)
+    with learn.no_bar(), learn.no_logging(), pytest.warns(UserWarning, match='a row could not be written .*No space left'): learn.fit(3, cbs=run.RunLog(tmp_path/'metrics.jsonl'))
+    assert [json.loads(l)['epoch'] for l in (tmp_path/'metrics.jsonl').read_text().splitlines()]==[0, 2]

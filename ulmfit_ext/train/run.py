@@ -9,6 +9,7 @@ __all__ = ['check_run_dir', 'start_run', 'run_lock', 'RunLog', 'run_cbs', 'StopD
 import json
 import os
 import time
+import warnings
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -81,7 +82,12 @@ class RunLog(Callback):
             os.truncate(self.file, min(self.size, self.file.stat().st_size))
         self.size,self.last = None,time.monotonic()
         row = dict(fit=self.n_fit, epoch=self.epoch, **row, time=round(time.time(), 1))
-        with open(self.file, 'a', encoding='utf8') as f: f.write(json.dumps(row)+'\n')
+        whole = self.file.stat().st_size if self.file.exists() else 0
+        try:
+            with open(self.file, 'a', encoding='utf8') as f: f.write(json.dumps(row)+'\n')
+        except OSError as e:
+            warnings.warn(f"a row could not be written to {str(self.file)!r} ({e.strerror or e}): training goes on without it; make room for the next")
+            if self.file.is_file(): os.truncate(self.file, whole) # half a row
 
     def before_fit(self):
         self.n_fit += 1
