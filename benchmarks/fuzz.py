@@ -13,7 +13,8 @@ import time
 from pathlib import Path
 
 HOSTILE = [None, True, False, -1, 0, 1, 3, 10**6, 10**9, 2**63, 10**400, 1.5, -0., float('inf'), float('nan'), '', 'x', '../../etc/passwd', '\x00', '\ud800', [], [[]], {}, {'a':1}, 'fwd', 'lm', 'classifier', 'object', 'uint16',
-           'float64', [10**9]*4, 'F64', 'BF16', '__metadata__']
+           'float64', [10**9]*4, 'F64', 'BF16', '__metadata__', 'I8', 'U8', 'BOOL', 'I64', 'F16', 'F32', 'F8_E4M3', 'C64', [0], [2**40, 0], [50]*65, [50]*20000, 'a'*10**5, ['a']*10**4, 'DEEP',
+           {'dict':[[i*(2**61-1), 0] for i in range(2000)]}, {'dict':[[2**31, 0], [True, 0]]}, {'tensor':'t0'}, {'float64':'t0'}, {'tuple':[{'dict':[]}]}, {'dict':[['hypers', [{}]]]}]
 WORST_SECONDS, WORST_MB = 5., 64
 
 
@@ -45,7 +46,7 @@ def mutate_json(o, rng, depth=0):
 
 
 def dumps(o):
-    s = json.dumps(o)
+    s = json.dumps(o).replace('"DEEP"', '['*30000+']'*30000)
     return s.encode('utf8', 'surrogatepass')
 
 
@@ -84,7 +85,9 @@ class Bundles:
             else: files['vocab.json'] = dumps(mutate_json(json.loads(files['vocab.json']), rng))
             if rng.random()<.3: config = mutate_json(config, rng)
             if isinstance(config, dict):
-                config = {**config, 'sha256':hashlib.sha256(files['model.safetensors']).hexdigest(), 'vocab_hash':hashlib.sha256(json.dumps(json.loads(files['vocab.json'])).encode()).hexdigest()}
+                try: vocab = json.dumps(json.loads(files['vocab.json'])).encode()
+                except RecursionError: vocab = b''
+                config = {**config, 'sha256':hashlib.sha256(files['model.safetensors']).hexdigest(), 'vocab_hash':hashlib.sha256(vocab).hexdigest()}
             files['config.json'] = dumps(config)
         for k, v in files.items(): (self.dir/k).write_bytes(v)
         b = self.load(self.dir)

@@ -1,5 +1,8 @@
 "Each wrong input gets one sentence, and nothing is trained or written. `python tests/test_bad_input.py` prints them all."
 import json
+import pickle
+import warnings
+from unittest import mock
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,8 +14,11 @@ from ulmfit_ext.classifier import classifier_learner, finetune_classifier
 from ulmfit_ext.data.corpus import TextCorpus, read_table
 from ulmfit_ext.ensemble import Ensemble
 from ulmfit_ext.lm import finetune_lm, lm_learner
+from ulmfit_ext.models.weights import fastai_bundle, load_bundle
 from ulmfit_ext.pipeline import ulmfit
+from ulmfit_ext.train.checkpoint import Checkpoint, read_state, write_state
 from ulmfit_ext.train.recipe import get_recipe
+from ulmfit_ext.train.run import run_lock
 
 CASES = {}
 def case(what, error=ValueError):
@@ -80,6 +86,33 @@ case('broken jsonl')(lambda tmp: read_table(written(tmp/'a.jsonl', b'{"text": ')
 case('broken parquet')(lambda tmp: read_table(written(tmp/'a.parquet', b'PAR2')))
 case('broken gzip', (ValueError, OSError))(lambda tmp: read_table(written(tmp/'a.csv.gz', b'not gzip')))
 case('unknown ending')(lambda tmp: read_table(written(tmp/'a.xlsx', b'')))
+case('a million empty rows')(lambda tmp: ulmfit(pd.DataFrame(dict(text=['']*1_000_000, label=['sea', 'land']*500_000))))
+case('numbers and their names as labels')(lambda tmp: ulmfit(notes(40).assign(label=[1, '1']*20)))
+case('going on without a folder')(lambda tmp: ulmfit(notes(40), resume=True))
+case('going on with another recipe')(lambda tmp: go_on(tmp, notes(40), recipe='scripts'))
+case('going on with other texts')(lambda tmp: go_on(tmp, notes(40, 1)))
+case('going on with other labels')(lambda tmp: go_on(tmp, notes(40).replace('sea', 'ocean')))
+case('going on with another seed')(lambda tmp: go_on(tmp, notes(40), seed=1))
+case('going on with a damaged run.json')(lambda tmp: go_on(tmp, notes(40), damage=lambda d: (d/'run.json').write_text('{"phase"')))
+case('two runs in one folder', BlockingIOError)(lambda tmp: locked(tmp))
+case('a checkpoint cut short')(lambda tmp: read_state(written(tmp/'c.safetensors', state(tmp)[:-20])))
+case('a pickle in place of a checkpoint')(lambda tmp: read_state(written(tmp/'c.safetensors', pickle.dumps(dict(x=1)))))
+case('a checkpoint that is there already', FileExistsError)(lambda tmp: Checkpoint(written(tmp/'c.safetensors', state(tmp))))
+case('a bundle cut short')(lambda tmp: forged(tmp, 'model.safetensors', lambda b: b[:-8]))
+case('a bundle with changed weights')(lambda tmp: forged(tmp, 'model.safetensors', lambda b: b[:-1]+bytes([b[-1]^1])))
+case('a pickle in place of weights')(lambda tmp: forged(tmp, 'model.safetensors', lambda b: pickle.dumps(dict(x=1))))
+case('a bundle with other words')(lambda tmp: forged(tmp, 'vocab.json', lambda b: b.replace(b'"xxunk"', b'"xxunx"')))
+case('a bundle of a later format')(lambda tmp: forged(tmp, 'config.json', lambda b: b.replace(b'"format": 1', b'"format": 2')))
+case('a bundle that says it is larger')(lambda tmp: forged(tmp, 'config.json', lambda b: b.replace(b'"n_hid": 24', b'"n_hid": 2400000')))
+case('a bundle of nothing but brackets')(lambda tmp: forged(tmp, 'vocab.json', lambda b: b'['*10**6))
+case('an enormous configuration')(lambda tmp: forged(tmp, 'config.json', lambda b: b+b' '*10**6))
+case('a bundle with a link out of it')(lambda tmp: linked(tmp))
+case('a folder that is no bundle', FileNotFoundError)(lambda tmp: load_bundle(tmp))
+case('a vocabulary that is a program')(lambda tmp: fastai_archive(tmp, pickle.dumps(print)))
+case('a .pth that is a program')(lambda tmp: fastai_archive(tmp, pickle.dumps(['a']), pickle.dumps(print)))
+
+PASSED = {k:[f'{t} {i}' for i in range(4)] for k, t in {'NUL bytes':'nul \x00 byte', 'half surrogates':'half \ud83d pair', 'right to left':'שלום עולם \u202ertl', 'emoji':'🙂'*1000, 'texts of 10 MB':'x'*10_000_000}.items()}
+PASSED['documents in both parts'] = ['the same text']*4
 
 def raw_dls(df):
     "Stock data from text that is taken as it is"
@@ -94,6 +127,47 @@ def full(path):
     path.mkdir()
     (path/'precious.txt').write_text('mine')
     return path
+
+def go_on(tmp, df, damage=None, **kwargs):
+    "A run that is interrupted at once, and gone on with in another way"
+    with mock.patch('fastai.learner.Learner.fit', side_effect=KeyboardInterrupt):
+        try: ulmfit(notes(40), run_dir=tmp/'run', config=TINY, valid_pct=.3)
+        except KeyboardInterrupt: pass
+        if damage is not None: damage(tmp/'run')
+        ulmfit(df, run_dir=tmp/'run', config=TINY, valid_pct=.3, resume=True, **kwargs)
+
+def locked(tmp):
+    with run_lock(tmp/'run'): ulmfit(notes(40), run_dir=tmp/'run', config=TINY)
+
+def state(tmp):
+    write_state(tmp/'whole', dict(x=np.arange(9)))
+    return (tmp/'whole').read_bytes()
+
+def forged(tmp, name, change):
+    file = bundle(tmp)/name
+    assert (new := change(file.read_bytes()))!=file.read_bytes()
+    file.write_bytes(new)
+    load_bundle(tmp/'lm')
+
+def linked(tmp):
+    (tmp/'b').mkdir()
+    for f in bundle(tmp).iterdir(): (tmp/'b'/f.name).symlink_to(f)
+    load_bundle(tmp/'b')
+
+def fastai_archive(tmp, vocab, weights=b''):
+    written(tmp/'v.pkl', vocab)
+    written(tmp/'w.pth', weights)
+    import torch
+    if not weights: torch.save({'0.encoder.weight':torch.zeros(1, 4), '0.rnns.0.weight_hh_l0_raw':torch.zeros(16, 4)}, tmp/'w.pth')
+    fastai_bundle(tmp, 'fwd')
+
+def said_of(texts):
+    "What a user is told of texts that pass"
+    with warnings.catch_warnings(record=True) as w:
+        warnings.simplefilter('always')
+        c = TextCorpus.from_df(pd.DataFrame(dict(text=texts), dtype=object), valid_pct=.25, min_freq=1)
+    assert len(c)==len(texts) and (c.lens>1).all()
+    return [str(o.message) for o in w if o.category is UserWarning]
 
 def get_recipe_from(tmp, changes):
     d = json.loads(get_recipe('paper').to_json())
@@ -117,11 +191,18 @@ def test_one_sentence(what, tmp_path, no_training):
     for p in tmp_path.rglob('precious.txt'): assert p.read_text()=='mine' and len(list(p.parent.iterdir()))==1
 
 
+@pytest.mark.parametrize('what', PASSED)
+def test_odd_texts_pass(what):
+    said = said_of(PASSED[what])
+    assert ['stand in the training part too' in s for s in said]==[True]*(what=='documents in both parts')
+
+
 if __name__=='__main__':
-    import tempfile, warnings
+    import tempfile
     from pathlib import Path
     warnings.simplefilter('ignore')
     for what, (f, error) in CASES.items():
         tmp = tempfile.mkdtemp()
         try: f(Path(tmp))
         except (ValueError, TypeError, OSError) as e: print(f"| {what} | {str(e).replace(tmp, '')} |")
+    for what, texts in PASSED.items(): print(f"| {what} | passes{''.join('; a warning: '+s for s in said_of(texts))} |")
