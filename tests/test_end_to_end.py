@@ -1,6 +1,8 @@
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from fastai.callback.core import Callback
 from fastai.callback.progress import *
 from conftest import TINY, notes
 from ulmfit_ext.infer.predict import load_predictor
@@ -19,6 +21,19 @@ def test_the_same_seed_gives_the_same_answers(tmp_path):
     assert np.array_equal(a.predict_proba(df.text), b.predict_proba(df.text))
     pd.testing.assert_frame_equal(a.validate(), b.validate())
     np.testing.assert_allclose(load_predictor(tmp_path/'a'/'model').predict_proba(df.text, progress=False), a.predict_proba(df.text), atol=1e-5)
+
+
+class Look(Callback):
+    def __init__(self): self.seen = set()
+    def before_batch(self): self.seen.add(torch.are_deterministic_algorithms_enabled())
+
+
+@pytest.mark.parametrize('on', [True, False])
+def test_the_same_bits_are_insisted_on_where_asked_for(on, tmp_path):
+    look = Look()
+    run(notes(60), backwards=False, deterministic=on, cbs=look, run_dir=tmp_path/'run')
+    assert look.seen=={on} and not torch.are_deterministic_algorithms_enabled()
+    assert ('deterministic' in (tmp_path/'run'/'run.json').read_text())==on
 
 
 def test_order_and_company_do_not_matter():

@@ -137,12 +137,13 @@ def train(
 # %% ../nbs/70_cli.ipynb #a0e9ea19
 @app.command()
 def pretrain(
-    files:Annotated[list[Path], typer.Argument(metavar='FILES...', help="Text without labels: .txt (a document each), .csv, .tsv, .jsonl (also .gz, .xz) or .parquet.")],
+    files:Annotated[list[Path], typer.Argument(metavar='FILES...', help="Text without labels: .txt (a document each), folders of them, .csv, .tsv, .jsonl (also .gz, .xz) or .parquet.")],
     out:Annotated[Path, typer.Option(help="New folder for the run; the model will be in its `model`.")],
     valid:Annotated[Optional[Path], typer.Option(help="Text to validate on. Default: a hundredth of FILES.")]=None,
     text_col:Annotated[str, typer.Option(help="Column with the texts.")]='text',
     backwards:Annotated[bool, typer.Option('--backwards', help="Read documents from their end.")]=False,
     resume:Annotated[bool, typer.Option('--resume', help="Go on with the run in that folder; it ends as it would have without the break.")]=False,
+    deterministic:Annotated[bool, typer.Option('--deterministic', help="Insist on the same bits each time. On a CPU they are; on a GPU it may be slower.")]=False,
     embeddings:Annotated[Optional[Path], typer.Option(help="Folder of a language model, of either direction, whose word embeddings to start from.")]=None,
     recipe:Annotated[str, typer.Option(help="'paper', 'scripts', 'fastai', or a .json file with a recipe.")]='paper',
     size:Annotated[Size, typer.Option(help="Size of the model.")]='small',
@@ -160,7 +161,7 @@ def pretrain(
         from ulmfit_ext.train.run import check_run_dir
         check_run_dir(out, resume)
         from fastai.torch_core import default_device, set_seed
-        from ulmfit_ext.train.precision import AutoPrecision
+        from ulmfit_ext.train.precision import AutoPrecision, deterministic as only_deterministic
         from ulmfit_ext.train.recipe import get_recipe
         from ulmfit_ext.data.corpus import TextCorpus
         from ulmfit_ext.models.weights import last_metrics
@@ -170,7 +171,7 @@ def pretrain(
         corpus = TextCorpus.from_files(files, text_col, valid, max_tokens=max_tokens, seed=seed, lang=lang, max_vocab=max_vocab, encoding=encoding)
         print(f'{corpus}\nTraining in {AutoPrecision().chosen(default_device())}')
         set_seed(seed)
-        learn = pretrain_lm(corpus, rec, backwards, epochs, lr, out, resume, embeddings, config=SIZES[size.value])
+        with only_deterministic(deterministic): learn = pretrain_lm(corpus, rec, backwards, epochs, lr, out, resume, embeddings, config=SIZES[size.value])
         print(f"\nValidation perplexity {last_metrics(learn)['perplexity']:.1f}. The model is in {out/'model'}")
 
 # %% ../nbs/70_cli.ipynb #7f311af6

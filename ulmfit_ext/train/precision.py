@@ -67,7 +67,7 @@ def deterministic(
     if not on:
         yield
         return
-    os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8') # which cuBLAS wants, and reads when it is first used
+    os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8') # for cuBLAS, which reads it when it is first used
     cudnn,fill = torch.backends.cudnn,torch.utils.deterministic
     before = torch.are_deterministic_algorithms_enabled(),torch.is_deterministic_algorithms_warn_only_enabled(),cudnn.benchmark,fill.fill_uninitialized_memory
     torch.use_deterministic_algorithms(True)

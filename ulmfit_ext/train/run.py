@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 import numpy as np
+import torch
 from fastcore.all import store_attr
 from fastai.callback.core import Callback
 from fastai.learner import Recorder
@@ -45,6 +46,7 @@ def start_run(
     "Make the folder of a run, or check that the one that is there is of the same run; raises as `check_run_dir`, and `ValueError` for a run of another recipe or other data"
     check_run_dir(run_dir, resume)
     if run_dir is None: return
+    if torch.are_deterministic_algorithms_enabled(): what['deterministic'] = True
     run_dir,what = Path(run_dir),json.loads(json.dumps(dict(what, recipe=asdict(recipe))))
     if (run_dir/'run.json').exists():
         try: old = json.loads((run_dir/'run.json').read_text(encoding='utf8'))
@@ -78,16 +80,16 @@ class RunLog(Callback):
         self.file,self.n_fit,self.size = Path(path),-1,None
 
     def _write(self, **row):
-        if self.size is not None and self.file.exists(): # a run that is gone on with takes back what comes after its checkpoint
-            os.truncate(self.file, min(self.size, self.file.stat().st_size))
-        self.size,self.last = None,time.monotonic()
         row = dict(fit=self.n_fit, epoch=self.epoch, **row, time=round(time.time(), 1))
-        whole = self.file.stat().st_size if self.file.exists() else 0
+        self.last = time.monotonic()
         try:
+            whole = self.file.stat().st_size if self.file.exists() else 0
+            # what comes after the checkpoint of a run that is gone on with is taken back, and so is half a row
+            if self.size is not None and self.size<whole: os.truncate(self.file, whole := self.size)
+            self.size = whole
             with open(self.file, 'a', encoding='utf8') as f: f.write(json.dumps(row)+'\n')
-        except OSError as e:
-            warnings.warn(f"a row could not be written to {str(self.file)!r} ({e.strerror or e}): training goes on without it; make room for the next")
-            if self.file.is_file(): os.truncate(self.file, whole) # half a row
+            self.size = None
+        except OSError as e: warnings.warn(f"a row could not be written to {str(self.file)!r} ({e.strerror or e}): training goes on without it; make room for the next")
 
     def before_fit(self):
         self.n_fit += 1
