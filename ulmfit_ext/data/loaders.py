@@ -8,7 +8,7 @@ __all__ = ['MAX_TOKENS', 'CorpusTokenizer', 'CorpusNumericalize', 'ReverseText',
 
 # %% ../../nbs/12_data.loaders.ipynb #e7d7e612
 import math
-from itertools import islice
+from itertools import islice, takewhile
 import numpy as np
 import torch
 from fastcore.all import L, patch
@@ -140,12 +140,14 @@ MAX_TOKENS = 2**18 # ids in a batch, padding included: 128 documents of 2,048
 def batch_sizes(
     lens, # Lengths of documents, longest first
     bs:int, # Documents in a batch at most
-    max_tokens:int=MAX_TOKENS # Ids in a batch at most, padding included; a longer document is a batch by itself
+    max_tokens:int=MAX_TOKENS # Ids in a batch at most, padding included; a longer document is a batch by itself; `None` is no limit
 ) -> list:
     "How many documents each batch takes"
+    if bs<1: raise ValueError(f"bs is {bs}: expected one document in a batch at least")
     res,i = [],0
     while i<len(lens):
-        res.append(min(bs, max(1, max_tokens//max(int(lens[i]), 1)), len(lens)-i))
+        fit = bs if max_tokens is None else max(1, max_tokens//max(int(lens[i]), 1))
+        res.append(min(bs, fit, len(lens)-i))
         i += res[-1]
     return res
 
@@ -158,17 +160,17 @@ class DocumentDL(SeededPasses, SortedDL):
     def __len__(self): return len(self._sizes())
 
     def _sizes(self):
-        if not self.shuffle: return batch_sizes(sorted(self.res, reverse=True), self.bs, self.max_tokens)
+        if not self.shuffle: return batch_sizes(np.sort(self.res[:self.n])[::-1], self.bs, self.max_tokens)
         k = max(1, min(math.ceil(self.n/self.bs), self.n//2)) # batchnorm can't train on a batch of one
         return [self.n//k + (i<self.n%k) for i in range(k)]
 
     def chunkify(self, b):
         b = iter(b)
-        return (list(islice(b, s)) for s in self.batch_sizes or self._sizes())
+        return takewhile(len, (list(islice(b, s)) for s in self.batch_sizes or self._sizes()))
 
     def shuffle_fn(self, idxs):
         rng,res = self._start_pass(),np.asarray(self.res)
-        idxs,pool = rng.permutation(len(self.dataset)),self.pool*self.bs
+        idxs,pool = rng.permutation(list(idxs)),self.pool*self.bs
         idxs = np.concatenate([s[np.argsort(-res[s], kind='stable')] for s in np.split(idxs, range(pool, len(idxs), pool))])
         sizes = self._sizes()
         batches = np.split(idxs, np.cumsum(sizes)[:-1])
