@@ -27,7 +27,7 @@ from .train.recipe import get_recipe
 from .data.loaders import mix_documents, vocab_of
 from .models.encoder import text_classifier
 from .models.weights import Bundle, load_bundle, load_state, model_state, overlap, remap_vocab, state_hash
-from .lm import check_batches, direction_of, loss_name, run_phase, settings_of
+from .lm import check_batches, check_language, direction_of, loss_name, run_phase, settings_of
 
 # %% ../nbs/31_classifier.ipynb #c592279a
 def lm_bundle(
@@ -103,6 +103,7 @@ def classifier_learner(
     phase = get_recipe('paper').clas if phase is None else phase
     task = task_of(dls)
     bundle = None if encoder is None else lm_bundle(encoder)
+    if bundle is not None: check_language(bundle, dls, 'the encoder')
     state = None if bundle is None else _encoder_state(bundle, dls, remap)
     sizes = {k:(bundle.config['arch'] if bundle else {**awd_lstm_lm_config, **(config or {})})[k] for k in ('emb_sz','n_hid','n_layers')}
     arch = dict(n_out=get_c(dls), config=sizes, seq_len=phase.seq_len, max_len=phase.max_len, lin_ftrs=list(phase.lin_ftrs), y_range=y_range)
@@ -115,7 +116,7 @@ def classifier_learner(
     learn.add_cb(AutoPrecision(precision, valid=False))
     learn.made_with = dict(weights=None if state is None else state_hash(state), drop_mult=drop_mult, precision=precision, loss=loss_name(learn.loss_func))
     learn.bundle_config = dict(kind='classifier', direction=direction_of(dls), arch=arch, task=task, labels=labels_of(dls),
-                               tokenizer=(bundle and bundle.config.get('tokenizer')) or settings_of(dls))
+                               tokenizer=settings_of(dls))
     return learn
 
 # %% ../nbs/31_classifier.ipynb #a448d3ca

@@ -231,7 +231,7 @@ class _Files:
 
 @patch(cls_method=True)
 def from_files(cls:TextCorpus,
-    files, # Paths: .txt is one document, .jsonl, .csv, .tsv and .parquet are tables
+    files, # Paths: .txt is one document, .jsonl, .csv, .tsv and .parquet are tables, a folder is the .txt files under it
     text_col:str='text', # Column with the texts in tables
     valid=None, # Paths likewise, of texts to validate on, in place of `valid_pct`
     valid_pct:float=.01, # Part of the documents to validate on
@@ -246,7 +246,8 @@ def from_files(cls:TextCorpus,
     encoding:str='utf-8' # Of text files
 ) -> TextCorpus:
     "For language modelling, from files that together may be larger than memory; raises `FileNotFoundError` or `ValueError`"
-    files,valid = ([Path(f) for f in L(o)] for o in (files,valid))
+    files,valid = ([f for p in map(Path, L(o)) for f in (sorted(p.rglob('*.txt')) if p.is_dir() else [p])] for o in (files,valid))
+    if not files: raise FileNotFoundError("there are no files: expected texts to read, or a folder with .txt files")
     if missing := [f for f in files+valid if not f.is_file()]: raise FileNotFoundError(f"there is no file {str(missing[0])!r}: expected texts to read")
     settings = tokenizer_settings(lang)
     key,raw,offsets,words = tokenized(_Files(files+valid, text_col, encoding), settings, cache_dir, n_workers)

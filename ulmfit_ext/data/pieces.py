@@ -8,6 +8,7 @@ __all__ = ['PieceTokenizer']
 # %% ../../nbs/08_data.pieces.ipynb #01403e8f
 import re
 from collections import defaultdict
+from importlib.util import find_spec
 from itertools import chain
 from fastcore.all import L, chunked, store_attr
 from fastai.text.core import SpacyTokenizer
@@ -37,7 +38,10 @@ class PieceTokenizer:
 
     def _setup(self):
         try: t = SpacyTokenizer(self.lang, self.special_toks).pipe.__self__.tokenizer
-        except (ImportError, AttributeError) as e: raise ValueError(f"spaCy has no language {self.lang!r}: expected a code like 'en', 'de' or 'xx'") from e
+        except (ImportError, AttributeError) as e:
+            if not re.fullmatch('[a-z]{2,3}', str(self.lang)) or find_spec(f'spacy.lang.{self.lang}') is None: raise ValueError(f"spaCy has no language {self.lang!r}: expected a code like 'en', 'de' or 'xx'") from e
+            t = None
+        if not isinstance(t, Tokenizer): raise ValueError(f"spaCy cuts {self.lang!r} with a tokenizer of another kind than is needed here: take fastai's SentencePieceTokenizer, as the tutorial shows")
         how = dict(prefix_search=t.prefix_search, suffix_search=t.suffix_search, infix_finditer=t.infix_finditer, token_match=t.token_match, url_match=t.url_match)
         # a bare vocabulary: spaCy's would compute attributes of each new word that tokenising never asks for
         self._spacy,self._plain = Tokenizer(Vocab(), t.rules, **how),Tokenizer(Vocab(), **how)
