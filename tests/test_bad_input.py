@@ -100,6 +100,11 @@ case('a pickle in place of a checkpoint')(lambda tmp: read_state(written(tmp/'c.
 case('a checkpoint that is there already', FileExistsError)(lambda tmp: Checkpoint(written(tmp/'c.safetensors', state(tmp))))
 case('a bundle cut short')(lambda tmp: forged(tmp, 'model.safetensors', lambda b: b[:-8]))
 case('a bundle with changed weights')(lambda tmp: forged(tmp, 'model.safetensors', lambda b: b[:-1]+bytes([b[-1]^1])))
+case('a language model of another language')(lambda tmp: finetune_lm(corpus(lang='xx').lm_dls(2), bundle(tmp)))
+case('an encoder of another language')(lambda tmp: finetune_classifier(corpus(lang='xx', vocab=corpus().vocab).clas_dls(), bundle(tmp)))
+case('a language that spaCy cuts in another way')(lambda tmp: ulmfit(notes(40), lang='zh'))
+case('going on where the same bits were not insisted on')(lambda tmp: go_on(tmp, notes(40), deterministic=True))
+case('a folder without texts', FileNotFoundError)(lambda tmp: TextCorpus.from_files(tmp))
 case('a pickle in place of weights')(lambda tmp: forged(tmp, 'model.safetensors', lambda b: pickle.dumps(dict(x=1))))
 case('a bundle with other words')(lambda tmp: forged(tmp, 'vocab.json', lambda b: b.replace(b'"xxunk"', b'"xxunx"')))
 case('a bundle of a later format')(lambda tmp: forged(tmp, 'config.json', lambda b: b.replace(b'"format": 1', b'"format": 2')))
@@ -111,6 +116,10 @@ case('a folder that is no bundle', FileNotFoundError)(lambda tmp: load_bundle(tm
 case('a vocabulary that is a program')(lambda tmp: fastai_archive(tmp, pickle.dumps(print)))
 case('a .pth that is a program')(lambda tmp: fastai_archive(tmp, pickle.dumps(['a']), pickle.dumps(print)))
 
+SAYS = {'a million empty rows':'1000000 of 1000000 rows', 'going on with another recipe':"has recipe.", 'going on with other texts':'has corpus', 'going on with other labels':'has classes',
+        'going on with another seed':'has seed 42', 'going on with a damaged run.json':'run.json', 'two runs in one folder':'another run', 'a bundle with changed weights':'sha256', 'a bundle with other words':'vocab.json',
+        'a bundle of a later format':'format 2', 'a bundle that says it is larger':'shape', 'an enormous configuration':'bytes', 'a bundle with a link out of it':'link', 'a vocabulary that is a program':'builtins.print',
+        'going on where the same bits were not insisted on':'has deterministic None', 'a language model of another language':"as 'en'", 'an encoder of another language':"as 'en'"}
 PASSED = {k:[f'{t} {i}' for i in range(4)] for k, t in {'NUL bytes':'nul \x00 byte', 'half surrogates':'half \ud83d pair', 'right to left':'שלום עולם \u202ertl', 'emoji':'🙂'*1000, 'texts of 10 MB':'x'*10_000_000}.items()}
 PASSED['documents in both parts'] = ['the same text']*4
 
@@ -130,11 +139,11 @@ def full(path):
 
 def go_on(tmp, df, damage=None, **kwargs):
     "A run that is interrupted at once, and gone on with in another way"
-    with mock.patch('fastai.learner.Learner.fit', side_effect=KeyboardInterrupt):
-        try: ulmfit(notes(40), run_dir=tmp/'run', config=TINY, valid_pct=.3)
-        except KeyboardInterrupt: pass
-        if damage is not None: damage(tmp/'run')
-        ulmfit(df, run_dir=tmp/'run', config=TINY, valid_pct=.3, resume=True, **kwargs)
+    class Begun(Exception): pass
+    with mock.patch('fastai.learner.Learner.fit', side_effect=Begun), pytest.raises(Begun): ulmfit(notes(40), run_dir=tmp/'run', config=TINY, valid_pct=.3)
+    assert (tmp/'run'/'run.json').exists()
+    if damage is not None: damage(tmp/'run')
+    ulmfit(df, run_dir=tmp/'run', config=TINY, valid_pct=.3, resume=True, **kwargs)
 
 def locked(tmp):
     with run_lock(tmp/'run'): ulmfit(notes(40), run_dir=tmp/'run', config=TINY)
@@ -188,6 +197,7 @@ def test_one_sentence(what, tmp_path, no_training):
     with pytest.raises(error) as e: f(tmp_path)
     message = str(e.value)
     assert len(message)>30 and '\n' not in message, message
+    if what in SAYS: assert SAYS[what] in message, message
     for p in tmp_path.rglob('precious.txt'): assert p.read_text()=='mine' and len(list(p.parent.iterdir()))==1
 
 
