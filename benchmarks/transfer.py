@@ -1,0 +1,125 @@
+"""What transfer is worth: test error by the number of labels, from scratch, with a language model of the task's text alone, and from pretrained ones
+
+    python benchmarks/transfer.py PRETRAINED FOLDER [TASK ...]
+
+PRETRAINED is what `finetune_lm` takes, FOLDER keeps language models and finished cells: called again, the script goes on where it was.
+Language models are shared by all numbers of labels and all seeds. A seed draws the labelled documents, the first weights and the order.
+IMDb is tested on 5,000 reviews, always the same; TF-IDF with logistic regression on the same ones."""
+import json
+import sys
+import time
+from pathlib import Path
+import pandas as pd
+from common import RESULTS, data, machine
+from fastai.torch_core import set_seed
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import train_test_split
+from sklearn.pipeline import make_pipeline
+from ulmfit_ext.all import *
+
+SEEDS = (1, 2, 3)
+# numbers of labels with the classifier's epochs; epochs of the language model, and of one that starts from nothing
+TASKS = {'trec6':dict(sizes={100:30, 500:20, 0:15}, lm=8, own=15, bs=32), 'imdb':dict(sizes={100:20, 500:12, 1000:8, 5000:6}, lm=1, own=2, bs=16),
+         'imdb+unsup':dict(sizes={100:20, 500:12, 1000:8, 5000:6}, lm=1, bs=16)}
+
+
+def texts_of(task):
+    "Labelled, unlabelled and test documents"
+    if task=='trec6': return pd.read_csv(data()/'trec6-train.csv'), None, pd.read_csv(data()/'trec6-test.csv')
+    read = lambda part: pd.read_json(data()/f'imdb-{part}.jsonl.xz', lines=True)
+    return read('train'), read('unsup') if 'unsup' in task else None, read('test').sample(5000, random_state=0)
+
+
+def language_model(task, source, direction, folder, train, extra, start):
+    "Folder of a language model of the task's text"
+    run = folder/f'{task}-{source}-{direction}'
+    if not (run/'model').exists():
+        corpus = TextCorpus.from_df(train, unlabeled=extra, valid_pct=.02)
+        recipe, t = get_recipe('paper'), TASKS[task]
+        phase = recipe.pre if start is None else recipe.lm
+        n_tokens = int(corpus.lens[corpus.lm_train].sum())
+        set_seed(42)
+        finetune_lm(corpus.lm_dls(max(min(phase.bs, n_tokens//(10*phase.seq_len)), 1), phase.seq_len, direction=='bwd', phase.vary_len), start, recipe,
+                    t['own' if start is None else 'lm'], run_dir=run, resume=True, config=SIZES['small'] if start is None else None)
+    return run/'model'
+
+
+def draw(train, n, seed):
+    "`n` labelled documents, and others to watch; with `n` 0 all but a twentieth"
+    sub, rest = train_test_split(train, train_size=n or .95, random_state=seed, stratify=train.label)
+    return pd.concat([sub.assign(is_valid=False), rest.sample(min(len(rest), 200), random_state=0).assign(is_valid=True)], ignore_index=True)
+
+
+def classify(task, lms, df, test, n, seed):
+    "Test errors by direction, and of both"
+    t, learns = TASKS[task], {}
+    vocab = None if lms['fwd'] is None else pretrained(lms['fwd'], 'fwd').vocab
+    corpus = TextCorpus.from_df(df, label_col='label', valid_col='is_valid', vocab=vocab, seed=seed)
+    recipe = get_recipe('paper').replace(clas=dict(bs=t['bs'] if n else 64))
+    if lms['fwd'] is None: recipe = recipe.replace(clas=dict(unfreeze='full', factor=1.)) # all of it learns from the start
+    for k, lm in lms.items():
+        set_seed(seed)
+        learns[k] = finetune_classifier(corpus.clas_dls(recipe.clas.bs, k=='bwd'), lm, recipe, t['sizes'][n], **({} if lm else dict(config=SIZES['small'])))
+    ens = Ensemble(learns['fwd'], learns.get('bwd'))
+    return ens.evaluate(test.text, test.label)['error %'].to_dict()
+
+
+def tfidf(df, test):
+    model = make_pipeline(TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True), LogisticRegression(C=10, max_iter=1000)).fit(df.text[~df.is_valid], df.label[~df.is_valid])
+    return {'tf-idf':100*float((model.predict(test.text)!=test.label).mean())}
+
+
+def main(start, folder, tasks):
+    folder.mkdir(parents=True, exist_ok=True)
+    log = folder/'cells.jsonl'
+    done = {tuple(c['cell']) for c in cells(log)}
+    for task in tasks:
+        train, extra, test = texts_of(task)
+        for source in ('tf-idf', 'scratch', 'own', 'pretrained'):
+            if 'unsup' in task and source!='pretrained': continue
+            for n in TASKS[task]['sizes']:
+                for seed in SEEDS:
+                    if (cell := (task, source, n, seed)) in done: continue
+                    df, directions = draw(train, n, seed), ('fwd', 'bwd') if source=='pretrained' else ('fwd',)
+                    lms = {k:None if source in ('tf-idf', 'scratch') else language_model(task, source, k, folder/'lm', train, extra, start if source=='pretrained' else None) for k in directions}
+                    begin = time.time()
+                    errors = tfidf(df, test) if source=='tf-idf' else classify(task, lms, df, test, n, seed)
+                    with open(log, 'a') as f: f.write(json.dumps(dict(cell=cell, errors={k:round(v, 2) for k, v in errors.items()}, seconds=round(time.time()-begin)))+'\n')
+    report(log)
+
+
+def cells(log):
+    "The finished ones; what was half written when the script was killed does not count, and goes"
+    if not log.exists(): return []
+    lines = [l for l in log.read_text().splitlines(keepends=True) if l.endswith('\n')]
+    log.write_text(''.join(lines))
+    return list(map(json.loads, lines))
+
+
+def report(log):
+    "Means over the seeds as a table, and drawn"
+    import matplotlib
+    matplotlib.use('Agg')
+    import matplotlib.pyplot as plt
+    rows = [dict(zip(('task', 'source', 'labels', 'seed'), c['cell']), model=m, error=e) for c in cells(log) for m, e in c['errors'].items()]
+    d = pd.DataFrame(rows)
+    d['what'] = d.source.where(d.source.isin(['tf-idf', 'scratch', 'own']), d.source+', '+d.model.replace('ensemble', 'both'))
+    d['labels'] = d.labels.replace(0, 5179)
+    table = d.groupby(['task', 'what', 'labels']).error.agg(['mean', 'min', 'max', 'count']).round(2)
+    print(table.to_string())
+    (RESULTS/'transfer.json').write_text(json.dumps(dict(machine=machine(), rows=table.reset_index().to_dict('records')), indent=1)+'\n')
+    tasks = list(dict.fromkeys(d.task))
+    fig, axs = plt.subplots(1, len(tasks), figsize=(5.5*len(tasks), 4.2), squeeze=False)
+    for ax, task in zip(axs[0], tasks):
+        for what, g in table.loc[task].groupby(level=0):
+            g = g.droplevel(0)
+            ax.errorbar(g.index, g['mean'], [g['mean']-g['min'], g['max']-g['mean']], marker='o', ms=4, lw=1.2, capsize=2, label=what)
+        ax.set(title=task, xscale='log', xlabel='labels', ylabel='test error %', ylim=(0, None))
+        ax.set_xticks(sorted(set(table.loc[task].index.get_level_values(1))), sorted(set(table.loc[task].index.get_level_values(1))))
+        ax.legend()
+    fig.tight_layout()
+    fig.savefig(RESULTS/'transfer.png', dpi=110)
+
+
+if __name__=='__main__': main(sys.argv[1], Path(sys.argv[2]), sys.argv[3:] or list(TASKS))
