@@ -1,9 +1,11 @@
 "Files that were damaged or forged, disks that fill up, many threads"
 import builtins
 import errno
+import io
 import json
 import os
 import sys
+import tarfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 import numpy as np
@@ -12,6 +14,7 @@ import pytest
 import torch
 from conftest import TINY, notes
 from ulmfit_ext.data.corpus import TextCorpus
+from ulmfit_ext.data.samples import fetch
 from ulmfit_ext.infer.predict import load_predictor
 from ulmfit_ext.models.weights import load_bundle
 from ulmfit_ext.pipeline import ulmfit
@@ -158,3 +161,25 @@ def test_a_full_disk_costs_rows_of_the_log_alone(tmp_path, monkeypatch):
     learn = synth_learner(n_trn=4)
     with learn.no_bar(), learn.no_logging(), pytest.warns(UserWarning, match='a row could not be written .*No space left'): learn.fit(3, cbs=run.RunLog(tmp_path/'metrics.jsonl'))
     assert [json.loads(l)['epoch'] for l in (tmp_path/'metrics.jsonl').read_text().splitlines()]==[0, 2]
+
+
+@pytest.mark.parametrize('what', ['outside', 'link', 'absolute', 'good'])
+def test_archives_stay_in_their_folder(what, tmp_path):
+    archive, bad = tmp_path/'model.tgz', tmp_path/'evil.txt'
+    with tarfile.open(archive, 'w:gz') as t:
+        def member(name, **kw):
+            m = tarfile.TarInfo(name)
+            m.size = 0 if kw else 4
+            for k, v in kw.items(): setattr(m, k, v)
+            t.addfile(m, None if kw else io.BytesIO(b'text'))
+        member('model/words.txt')
+        if what=='outside': member('../'*12+str(bad)[1:])
+        if what=='absolute': member(str(bad))
+        if what=='link': member('model/out', type=tarfile.SYMTYPE, linkname=str(tmp_path))
+    get = lambda: fetch(archive.as_uri(), archive=tmp_path/'archives', data=tmp_path/'data', base=tmp_path)
+    before = vars(tarfile.TarFile)['extraction_filter']
+    if what in ('outside', 'link'):
+        with pytest.raises(DamagedFile, match='outside'): get()
+        assert not list((tmp_path/'data').iterdir())
+    else: assert (get()/'words.txt').exists() or what=='absolute'
+    assert not bad.exists() and vars(tarfile.TarFile)['extraction_filter'] is before

@@ -18,7 +18,7 @@ from pathlib import Path
 import fastai
 import torch
 from fastcore.all import patch
-from fastai.data.external import URLs, untar_data
+from fastai.data.external import URLs
 from fastai.text.core import defaults
 from fastai.text.learner import LMLearner, TextLearner
 from fastai.text.models.awdlstm import AWD_LSTM, awd_lstm_lm_config
@@ -26,6 +26,7 @@ from fastai.text.models.core import get_language_model
 from safetensors.torch import load, save
 from ..train.checkpoint import DamagedFile, in_short
 from ..data.loaders import vocab_of
+from ..data.samples import fetch
 from .encoder import text_classifier
 
 # %% ../../nbs/22_models.weights.ipynb #bb7c496b
@@ -255,7 +256,7 @@ def pretrained(
     if direction not in ('fwd','bwd'): raise ValueError(f"direction is {direction!r}: expected 'fwd' or 'bwd'")
     if name is None: return None
     if isinstance(name, Bundle): bundle = name
-    elif name=='wt103': bundle = fastai_bundle(untar_data({'fwd':URLs.WT103_FWD, 'bwd':URLs.WT103_BWD}[direction], c_key='model'), direction)
+    elif name=='wt103': bundle = fastai_bundle(fetch({'fwd':URLs.WT103_FWD, 'bwd':URLs.WT103_BWD}[direction], c_key='model'), direction)
     elif Path(name).is_dir():
         # a folder may hold a bundle for each direction, and the folder of a run holds one in `model`
         path = inside(Path(name), direction) if (Path(name)/direction).is_dir() else Path(name)
