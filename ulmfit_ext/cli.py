@@ -126,10 +126,11 @@ def train(
         print('\nValidation', clf.validate().round(2).to_string(), sep='\n')
         outputs = y = None
         if tst is not None:
+            from ulmfit_ext.train.checkpoint import write_file
             from ulmfit_ext.ensemble import error_table
             outputs,y = clf.outputs(tst[text_col]),clf.targets(tst[label_col])
             res = error_table(outputs, y, clf.task)
-            res.to_csv(out/'test.csv', index_label='model')
+            write_file(out/'test.csv', res.to_csv(index_label='model').encode())
             print('\nTest', res.round(2).to_string(), sep='\n')
         save_plots(clf, out, outputs, y)
         print(f'\nSaved in {out}. To use it:  ulmfit predict {out} FILE')

@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 from fastai.torch_core import set_seed
 from .train.precision import AutoPrecision, deterministic as only_deterministic
+from .train.checkpoint import write_file
 from .train.run import check_run_dir, run_lock, start_run
 from .train.recipe import get_recipe
 from .data.corpus import TextCorpus
@@ -65,6 +66,6 @@ def _ulmfit(corpus, bundles, recipe, phase, directions, run_dir, resume, seed, c
     ens = Ensemble(learns.get('fwd'), learns.get('bwd'))
     ens.corpus,ens.lms = corpus,lms
     if run_dir is not None:
-        ens.validate().to_csv(Path(run_dir)/'results.csv', index_label='model')
+        write_file(Path(run_dir)/'results.csv', ens.validate().to_csv(index_label='model').encode())
         if not stage('model').exists(): ens.export(stage('model'))
     return ens
