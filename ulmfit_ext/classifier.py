@@ -23,6 +23,7 @@ from fastai.text.models.awdlstm import awd_lstm_clas_split, awd_lstm_lm_config
 from fastai.torch_core import display_df, get_empty_df
 from sklearn.utils.class_weight import compute_class_weight
 from .train.precision import AutoPrecision
+from .train.run import FreeMemory
 from .train.recipe import get_recipe
 from .data.loaders import mix_documents, vocab_of
 from .models.encoder import text_classifier
@@ -113,7 +114,7 @@ def classifier_learner(
                         splitter=awd_lstm_clas_split, opt_func=kwargs.pop('opt_func', phase.opt_func()),
                         metrics={'single':accuracy, 'multi':accuracy_multi, 'regression':rmse}[task] if metrics is None else metrics, **kwargs)
     # answers are in fp32: in bf16 a document's would depend on its neighbours
-    learn.add_cb(AutoPrecision(precision, valid=False))
+    learn.add_cbs([AutoPrecision(precision, valid=False), FreeMemory()])
     learn.made_with = dict(weights=None if state is None else state_hash(state), drop_mult=drop_mult, precision=precision, loss=loss_name(learn.loss_func))
     learn.bundle_config = dict(kind='classifier', direction=direction_of(dls), arch=arch, task=task, labels=labels_of(dls),
                                tokenizer=settings_of(dls))

@@ -24,7 +24,7 @@ from fastai.text.learner import LMLearner, decode_spec_tokens
 from fastai.text.models.awdlstm import AWD_LSTM, awd_lstm_lm_config, awd_lstm_lm_split
 from fastai.text.models.core import get_language_model
 from .train.precision import AutoPrecision
-from .train.run import StopDiverging, check_run_dir, run_cbs, run_lock, start_run
+from .train.run import FreeMemory, StopDiverging, check_run_dir, run_cbs, run_lock, start_run
 from .train.recipe import fit_phase, get_recipe
 from .data.corpus import TextCorpus
 from .data.loaders import CorpusTokenizer, vocab_of
@@ -122,7 +122,7 @@ def lm_learner(
     learn = LMLearner(dls, model, alpha=phase.alpha, beta=phase.beta, loss_func=kwargs.pop('loss_func', CrossEntropyLossFlat()),
                       splitter=awd_lstm_lm_split, opt_func=kwargs.pop('opt_func', phase.opt_func()),
                       metrics=[accuracy, TokenPerplexity()] if metrics is None else metrics, **kwargs)
-    learn.add_cbs([AutoPrecision(precision), BlockLoss(), TokenRate()])
+    learn.add_cbs([AutoPrecision(precision), BlockLoss(), TokenRate(), FreeMemory()])
     learn.made_with = dict(weights=None if bundle is None else state_hash(bundle.state), drop_mult=drop_mult, precision=precision, loss=loss_name(learn.loss_func))
     learn.bundle_config = dict(kind='lm', direction=direction, arch=sizes, tokenizer=settings_of(dls))
     return learn
