@@ -66,7 +66,7 @@ def settings_of(dls:DataLoaders) -> dict|None:
 def check_language(bundle, dls, what):
     "Raises `ValueError` where the text of `bundle` was tokenised as another language than that of `dls`"
     a,b = bundle.config.get('tokenizer'),settings_of(dls)
-    if a and b and a['lang']!=b['lang']: raise ValueError(f"{what} learnt from text tokenised as {a['lang']!r}, the data is tokenised as {b['lang']!r}: give both the same lang")
+    if a and b and a['lang']!=b['lang']: raise ValueError(f"{what} learnt from text tokenised as {a['lang']!r}, the data is tokenised as {b['lang']!r}: expected the same lang")
 
 def check_batches(dls:DataLoaders):
     "Raises `ValueError` for loaders without a batch, which fastai makes of too little data and trains on in silence"

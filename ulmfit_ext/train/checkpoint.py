@@ -123,7 +123,11 @@ class _Offset(Callback):
     "Counts the batches of an epoch that is taken up in its middle"
     order,run_valid = -50,False
     def __init__(self, done): store_attr()
-    def before_batch(self): self.learn.iter += self.done
+    def before_batch(self):
+        self.learn.iter += self.done
+        self.began = time.time()
+    def after_batch(self): # the bar's clock, as if all batches so far had been made at the rate of this first one
+        if self.iter==self.done and (bar := getattr(getattr(self.learn, 'progress', None), 'pbar', None)): bar.start_t = time.time()-(self.iter+1)*(time.time()-self.began)
     def after_train(self): self.learn.remove_cb(self)
 
 # %% ../../nbs/04_train.checkpoint.ipynb #2d726d76
