@@ -75,7 +75,9 @@ def _unpack(o, tensors):
     if kind=='tuple': return tuple(_unpack(v_, tensors) for v_ in v)
     if kind not in _kinds: raise ValueError(f'there is no kind {kind!r}')
     t = tensors.pop(v) # each is there once
-    return t if kind=='tensor' else t.numpy().astype(kind)
+    if kind=='tensor': return t
+    if (found := t.numpy().dtype.name)!=(was := 'int64' if kind=='uint32' else kind): raise ValueError(f'{v} holds {found}: expected {was}')
+    return t.numpy().astype(kind)
 
 def write_state(path, state:dict):
     "Write numbers, strings, tensors and arrays, in any nest of dictionaries, lists and tuples, to one file"
