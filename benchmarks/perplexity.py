@@ -54,10 +54,9 @@ def curves(folder, file):
     for k in ('fwd', 'bwd'):
         log = folder/k/'metrics.jsonl'
         if not log.exists(): continue
-        d = pd.read_json(log, lines=True)
-        m = d[d.loss.notna()] if 'loss' in d else d[:0]
+        d = pd.read_json(log, lines=True).reindex(columns=['step', 'loss', 'perplexity'])
+        m, v = d[d.loss.notna()], d[d.perplexity.notna()]
         line, = ax.plot(m.step*32*70/1e6, m.loss.map(math.exp), lw=.9, label=f'{k}, training')
-        v = d[d.get('perplexity', pd.Series(index=d.index, dtype=float)).notna()]
         ax.plot(v.step*32*70/1e6, v.perplexity, 'o', color=line.get_color(), label=f'{k}, enwiki-valid')
     ax.set(xlabel='million tokens', ylabel='perplexity', yscale='log', ylim=(30, 1000))
     ax.set_yticks([40, 60, 100, 200, 400, 1000], [40, 60, 100, 200, 400, 1000])
