@@ -75,6 +75,7 @@ def fetch(
     **kwargs # For fastai's `untar_data`
 ) -> Path: # The folder it was unpacked to
     "fastai's `untar_data`, for archives that are not trusted; raises `DamagedFile` for one that reaches outside its folder"
+    if not hasattr(tarfile, 'data_filter'): raise OSError("this Python can't keep an archive inside its folder: update it to 3.10.12, 3.11.4 or later")
     kept = vars(tarfile.TarFile)['extraction_filter']
     tarfile.TarFile.extraction_filter = staticmethod(tarfile.data_filter)
     try: return untar_data(url, **kwargs)
