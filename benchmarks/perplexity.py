@@ -19,7 +19,7 @@ def wikitext(path):
     "The articles of a WikiText file, whose words stay apart as they are; hyphens are joined, and its own unknown words written as fastai does"
     text = path.read_text(encoding='utf8')
     for a, b in ((' @-@ ', '-'), (' @,@ ', ','), (' @.@ ', '.'), ('<unk>', 'xxunk')): text = text.replace(a, b)
-    return [a.strip() for a in re.split(r'\n \n (?== [^=].*? = \n \n)', '\n'+text) if a.strip()]
+    return [a.strip() for a in re.split(r'\n (?== [^=\n]+ = ?\n)', '\n'+text) if a.strip()]
 
 
 def texts_of(name):
