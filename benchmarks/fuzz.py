@@ -98,7 +98,7 @@ class Checkpoints:
     def __init__(self, tmp):
         import torch
         from fastai.torch_core import get_random_states
-        from ulmfit_ext.train.checkpoint import read_state, write_state
+        from ulmfit_ext.train.state import read_state, write_state
         self.load, self.file = read_state, tmp/'try.safetensors'
         write_state(self.file, dict(at=(0, 1, 2), model={'w':torch.randn(3, 4)}, opt=dict(hypers=[dict(lr=.1)], state=[{'avg':torch.zeros(3)}]), random={k:v for k, v in get_random_states().items() if k!='random_state'}))
         self.whole = self.file.read_bytes()
@@ -112,7 +112,7 @@ class Caches:
     def __init__(self, tmp):
         from ulmfit_ext.data import cache
         global DamagedFile
-        from ulmfit_ext.train.checkpoint import DamagedFile
+        from ulmfit_ext.train.state import DamagedFile
         from ulmfit_ext.data.tokenize import tokenizer_settings
         cache.tokenized(['a text', 'and another one'], tokenizer_settings(), tmp/'cache')
         self.dir, self.load, self.sum = next((tmp/'cache').iterdir()), cache._load, cache._checksum
@@ -135,7 +135,7 @@ class Caches:
 
 def fuzz(n, seed=0):
     "Numbers of inputs that loaded and that were refused, for each loader; raises for any other end"
-    from ulmfit_ext.train.checkpoint import DamagedFile
+    from ulmfit_ext.train.state import DamagedFile
     res = {}
     with tempfile.TemporaryDirectory() as tmp:
         for make, share in ((Bundles, .4), (Checkpoints, .3), (Caches, .3)):

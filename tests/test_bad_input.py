@@ -16,7 +16,8 @@ from ulmfit_ext.ensemble import Ensemble
 from ulmfit_ext.lm import finetune_lm, lm_learner
 from ulmfit_ext.models.weights import fastai_bundle, load_bundle
 from ulmfit_ext.pipeline import ulmfit
-from ulmfit_ext.train.checkpoint import Checkpoint, read_state, write_state
+from ulmfit_ext.train.checkpoint import Checkpoint
+from ulmfit_ext.train.state import read_state, write_state
 from ulmfit_ext.train.recipe import get_recipe
 from ulmfit_ext.train.run import run_lock
 

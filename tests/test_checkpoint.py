@@ -18,7 +18,8 @@ from ulmfit_ext.classifier import finetune_classifier
 from ulmfit_ext.data.corpus import TextCorpus
 from ulmfit_ext.lm import finetune_lm
 from ulmfit_ext.pipeline import ulmfit
-from ulmfit_ext.train.checkpoint import Checkpoint, read_state, write_state
+from ulmfit_ext.train.checkpoint import Checkpoint
+from ulmfit_ext.train.state import read_state, write_state
 from ulmfit_ext.train.recipe import get_recipe
 
 SHORT = get_recipe('paper').replace(name='short', pre=dict(lr=1e-2, seq_len=10, bs=8), lm=dict(epochs=2, seq_len=10, bs=8), clas=dict(epochs=6, lr=2e-2, bs=10))

@@ -18,7 +18,7 @@ from ulmfit_ext.data.samples import fetch
 from ulmfit_ext.infer.predict import load_predictor
 from ulmfit_ext.models.weights import load_bundle
 from ulmfit_ext.pipeline import ulmfit
-from ulmfit_ext.train.checkpoint import DamagedFile, read_state, write_state
+from ulmfit_ext.train.state import DamagedFile, read_state, write_state
 from ulmfit_ext.train.run import run_lock
 from ulmfit_ext.train.recipe import get_recipe
 

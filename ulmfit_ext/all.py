@@ -3,6 +3,7 @@ from ulmfit_ext.train.schedule import *
 from ulmfit_ext.train.groups import *
 from ulmfit_ext.train.unfreeze import *
 from ulmfit_ext.train.recipe import *
+from ulmfit_ext.train.state import *
 from ulmfit_ext.train.checkpoint import *
 from ulmfit_ext.train.precision import *
 from ulmfit_ext.train.run import *

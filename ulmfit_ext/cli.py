@@ -126,7 +126,7 @@ def train(
         print('\nValidation', clf.validate().round(2).to_string(), sep='\n')
         outputs = y = None
         if tst is not None:
-            from ulmfit_ext.train.checkpoint import write_file
+            from ulmfit_ext.train.state import write_file
             from ulmfit_ext.ensemble import error_table
             outputs,y = clf.outputs(tst[text_col]),clf.targets(tst[label_col])
             res = error_table(outputs, y, clf.task)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 from fastai.torch_core import set_seed
 from .train.precision import AutoPrecision, deterministic as only_deterministic
-from .train.checkpoint import write_file
+from .train.state import write_file
 from .train.run import check_run_dir, run_lock, start_run
 from .train.recipe import get_recipe
 from .data.corpus import TextCorpus

@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 from fastai.data.external import URLs, untar_data
 from fastprogress.fastprogress import progress_bar
-from ..train.checkpoint import DamagedFile, in_short
+from ..train.state import DamagedFile, in_short
 
 # %% ../../nbs/13_data.samples.ipynb #b1c73955
 PACKAGES = ('torch','numpy','pandas','scipy','sklearn','matplotlib')

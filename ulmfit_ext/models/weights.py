@@ -24,7 +24,7 @@ from fastai.text.learner import LMLearner, TextLearner
 from fastai.text.models.awdlstm import AWD_LSTM, awd_lstm_lm_config
 from fastai.text.models.core import get_language_model
 from safetensors.torch import load, save
-from ..train.checkpoint import DamagedFile, in_short
+from ..train.state import DamagedFile, in_short
 from ..data.loaders import vocab_of
 from ..data.samples import fetch
 from .encoder import text_classifier

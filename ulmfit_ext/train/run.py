@@ -20,7 +20,8 @@ from fastcore.all import store_attr
 from fastai.callback.core import Callback
 from fastai.learner import Recorder
 from filelock import FileLock, Timeout
-from .checkpoint import Checkpoint, write_file
+from .checkpoint import Checkpoint
+from .state import write_file
 from .recipe import Recipe
 
 # %% ../../nbs/06_train.run.ipynb #9b0585d8
