@@ -28,10 +28,10 @@ from .train.run import FreeMemory, StopDiverging, check_run_dir, run_cbs, run_lo
 from .train.recipe import fit_phase, get_recipe
 from .data.corpus import TextCorpus
 from .data.loaders import CorpusTokenizer, vocab_of
-from .data.tokenize import tokenizer_settings
+from .data.tokenize import Encoder, tokenizer_settings
 from .models.encoder import scaled_config
 from .models.loss import BlockLoss, TokenPerplexity
-from .models.weights import load_bundle, load_state, model_state, overlap, pretrained as get_pretrained, remap_vocab, state_hash, vocab_hash
+from .models.weights import Bundle, load_bundle, load_state, model_state, overlap, pretrained as get_pretrained, remap_vocab, state_hash, vocab_hash
 
 # %% ../nbs/30_lm.ipynb #f63a896b
 _space = '\u2581' # which SentencePiece puts before a word
@@ -211,20 +211,24 @@ def pretrain_lm(
 
 # %% ../nbs/30_lm.ipynb #129a5030
 def generate(
-    learn:LMLearner, # Forward or backward
+    learn, # An `LMLearner` or a `Bundle` of one, forward or backward
     prompt:str='', # The text's beginning, or for a backward model its end
     n_words:int=40, # Most tokens to add; stops earlier where the model ends the document
     temperature:float=.8, # Lower is safer, higher more varied
     seed:int=None # For the same text again
 ) -> str:
     "Write text with a language model"
-    ds,vocab,bwd = learn.dls.train_ds,vocab_of(learn.dls),direction_of(learn.dls)=='bwd'
-    ids = ds.numericalize(ds.tokenizer(prompt)).tolist()
+    if isinstance(learn, Bundle):
+        if learn.config['tokenizer'] is None: raise ValueError("the bundle does not say how its text was tokenised: generate with a learner")
+        model,vocab,device,bwd,sep = learn.model(),learn.vocab,torch.device('cpu'),learn.direction=='bwd',' '
+        ids = Encoder(vocab, learn.config['tokenizer'])([prompt])[0].tolist()
+    else:
+        ds,model,vocab,device,bwd = learn.dls.train_ds,learn.model.eval(),vocab_of(learn.dls),learn.dls.device,direction_of(learn.dls)=='bwd'
+        ids,sep = ds.numericalize(ds.tokenizer(prompt)).tolist(),ds.tokenizer.sep
     bos,banned = vocab.index(bos_of(vocab)),[i for i,w in enumerate(vocab) if w.strip(_space) in (UNK,PAD)]
     ids = [i for i in ids if i!=bos]
     if bwd: ids = ids[::-1]
     rng = None if seed is None else torch.Generator().manual_seed(seed)
-    model,device = learn.model.eval(),learn.dls.device
     model.reset()
     new = [bos]+ids
     with torch.no_grad():
@@ -240,4 +244,4 @@ def generate(
     if bos_of(vocab)!=BOS: # pieces of words
         special = {_space+t for t in defaults.text_spec_tok}
         words = ''.join(w+_space if w in special else w for w in words).replace(_space, ' ').split()
-    return ds.tokenizer.sep.join(decode_spec_tokens(words))
+    return sep.join(decode_spec_tokens(words))
