@@ -102,6 +102,7 @@ case('a checkpoint that is there already', FileExistsError)(lambda tmp: Checkpoi
 case('a bundle cut short')(lambda tmp: forged(tmp, 'model.safetensors', lambda b: b[:-8]))
 case('a bundle with changed weights')(lambda tmp: forged(tmp, 'model.safetensors', lambda b: b[:-1]+bytes([b[-1]^1])))
 case('a language model of another language')(lambda tmp: finetune_lm(corpus(lang='xx').lm_dls(2), bundle(tmp)))
+case('a pretrained model of another language than the table')(lambda tmp: ulmfit(notes(40), pretrained=bundle(tmp), backwards=False, lang='de'))
 case('an encoder of another language')(lambda tmp: finetune_classifier(corpus(lang='xx', vocab=corpus().vocab).clas_dls(), bundle(tmp)))
 case('a language that spaCy cuts in another way')(lambda tmp: ulmfit(notes(40), lang='zh'))
 case('going on where the same bits were not insisted on')(lambda tmp: go_on(tmp, notes(40), deterministic=True))
@@ -120,7 +121,7 @@ case('a .pth that is a program')(lambda tmp: fastai_archive(tmp, pickle.dumps(['
 SAYS = {'a million empty rows':'1000000 of 1000000 rows', 'going on with another recipe':"has recipe.", 'going on with other texts':'has corpus', 'going on with other labels':'has classes',
         'going on with another seed':'has seed 42', 'going on with a damaged run.json':'run.json', 'two runs in one folder':'another run', 'a bundle with changed weights':'sha256', 'a bundle with other words':'vocab.json',
         'a bundle of a later format':'format 2', 'a bundle that says it is larger':'shape', 'an enormous configuration':'bytes', 'a bundle with a link out of it':'link', 'a vocabulary that is a program':'builtins.print',
-        'going on where the same bits were not insisted on':'has deterministic None', 'a language model of another language':"as 'en'", 'an encoder of another language':"as 'en'"}
+        'going on where the same bits were not insisted on':'has deterministic None', 'a language model of another language':"as 'en'", 'an encoder of another language':"as 'en'", 'a pretrained model of another language than the table':"as 'de': use"}
 PASSED = {k:[f'{t} {i}' for i in range(4)] for k, t in {'NUL bytes':'nul \x00 byte', 'half surrogates':'half \ud83d pair', 'right to left':'שלום עולם \u202ertl', 'emoji':'🙂'*1000, 'texts of 10 MB':'x'*10_000_000}.items()}
 PASSED['documents in both parts'] = ['the same text']*4
 

@@ -104,7 +104,7 @@ def classifier_learner(
     phase = get_recipe('paper').clas if phase is None else phase
     task = task_of(dls)
     bundle = None if encoder is None else lm_bundle(encoder)
-    if bundle is not None: check_language(bundle, dls, 'the encoder')
+    if bundle is not None: check_language(bundle, settings_of(dls), 'the encoder', 'give both the same lang')
     state = None if bundle is None else _encoder_state(bundle, dls, remap)
     sizes = {k:(bundle.config['arch'] if bundle else {**awd_lstm_lm_config, **(config or {})})[k] for k in ('emb_sz','n_hid','n_layers')}
     arch = dict(n_out=get_c(dls), config=sizes, seq_len=phase.seq_len, max_len=phase.max_len, lin_ftrs=list(phase.lin_ftrs), y_range=y_range)

@@ -63,10 +63,10 @@ def settings_of(dls:DataLoaders) -> dict|None:
     pipe = getattr(getattr(tok.tok, 'pipe', None), '__self__', None)
     return None if pipe is None else tokenizer_settings(pipe.lang, tok.rules)
 
-def check_language(bundle, dls, what):
-    "Raises `ValueError` where the text of `bundle` was tokenised as another language than that of `dls`"
-    a,b = bundle.config.get('tokenizer'),settings_of(dls)
-    if a and b and a['lang']!=b['lang']: raise ValueError(f"{what} learnt from text tokenised as {a['lang']!r}, the data is tokenised as {b['lang']!r}: expected the same lang")
+def check_language(bundle, settings, what, remedy='use one of that language, or pretrained=None'):
+    "Raises `ValueError` where the text of `bundle` was tokenised as another language than a tokenizer's `settings` say"
+    a = bundle.config.get('tokenizer')
+    if a and settings and a['lang']!=settings['lang']: raise ValueError(f"{what} learnt from text tokenised as {a['lang']!r}, the data is tokenised as {settings['lang']!r}: {remedy}")
 
 def check_batches(dls:DataLoaders):
     "Raises `ValueError` for loaders without a batch, which fastai makes of too little data and trains on in silence"
@@ -114,7 +114,7 @@ def lm_learner(
     sizes = {k:(config or {}).get(k, awd_lstm_lm_config[k]) for k in ('emb_sz','n_hid','n_layers')} if bundle is None else bundle.config['arch']
     if bundle is not None and (other := {k:v for k,v in (config or {}).items() if sizes.get(k, v)!=v}):
         raise ValueError(f"config asks for {other}, the pretrained model has {sizes}: leave config out, or use pretrained=None")
-    if bundle is not None: check_language(bundle, dls, 'the pretrained model')
+    if bundle is not None: check_language(bundle, settings_of(dls), 'the pretrained model')
     if bundle is not None and (known := overlap(bundle.vocab, vocab))<.1:
         raise ValueError(f"the pretrained model knows {known:.1%} of the data's words: expected the same language and tokenizer; use another, or pretrained=None")
     model = get_language_model(AWD_LSTM, len(vocab), scaled_config({**awd_lstm_lm_config, **(config or {}), **phase.dropouts(), **sizes}, drop_mult))

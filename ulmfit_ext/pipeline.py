@@ -13,9 +13,10 @@ from .train.precision import AutoPrecision, deterministic as only_deterministic
 from .train.state import write_file
 from .train.run import check_run_dir, run_lock, start_run
 from .train.recipe import get_recipe
+from .data.tokenize import tokenizer_settings
 from .data.corpus import TextCorpus
 from .models.weights import pretrained as get_pretrained
-from .lm import finetune_lm, lm_phase
+from .lm import check_language, finetune_lm, lm_phase
 from .classifier import finetune_classifier
 from .ensemble import Ensemble
 
@@ -46,6 +47,8 @@ def ulmfit(
     AutoPrecision(precision) # refuses an unknown one before anything is written
     phase = lm_phase(recipe, pretrained)
     bundles = {b:get_pretrained(pretrained, 'bwd' if b else 'fwd') for b in directions}
+    for b in bundles.values():
+        if b is not None: check_language(b, tokenizer_settings(kwargs.get('lang', 'en')), 'the pretrained model') # before all is tokenised
     corpus = TextCorpus.from_df(df, text_col, label_col, valid_pct, valid_col, unlabeled, seed, **kwargs)
     with run_lock(run_dir), only_deterministic(deterministic): return _ulmfit(corpus, bundles, recipe, phase, directions, run_dir, resume, seed, config, precision, cbs)
 
