@@ -6,6 +6,7 @@ from fastai.callback.core import Callback
 from fastai.callback.progress import *
 from conftest import TINY, notes
 from ulmfit_ext.infer.predict import load_predictor
+from ulmfit_ext.models.weights import load_bundle
 from ulmfit_ext.pipeline import ulmfit
 from ulmfit_ext.train.recipe import get_recipe
 
@@ -21,6 +22,15 @@ def test_the_same_seed_gives_the_same_answers(tmp_path):
     assert np.array_equal(a.predict_proba(df.text), b.predict_proba(df.text))
     pd.testing.assert_frame_equal(a.validate(), b.validate())
     np.testing.assert_allclose(load_predictor(tmp_path/'a'/'model').predict_proba(df.text, progress=False), a.predict_proba(df.text), atol=1e-5)
+
+
+def test_a_learner_that_has_answered_is_saved_with_the_metrics_of_its_training(tmp_path):
+    learn = run(notes(60), backwards=False, run_dir=tmp_path/'run').learns['fwd']
+    learn.predict('a boat')
+    kept = load_bundle(tmp_path/'run'/'classifier'/'fwd'/'model').config['metrics']
+    assert 0<=kept['accuracy']<=1 and learn.bundle().config['metrics']==kept
+    learn.validate()
+    assert 'accuracy' in learn.bundle().config['metrics']
 
 
 class Look(Callback):

@@ -31,7 +31,7 @@ from .data.loaders import CorpusTokenizer, vocab_of
 from .data.tokenize import Encoder, tokenizer_settings
 from .models.encoder import scaled_config
 from .models.loss import BlockLoss, TokenPerplexity
-from .models.weights import Bundle, load_bundle, load_state, model_state, overlap, pretrained as get_pretrained, remap_vocab, state_hash, vocab_hash
+from .models.weights import Bundle, last_metrics, load_bundle, load_state, model_state, overlap, pretrained as get_pretrained, remap_vocab, state_hash, vocab_hash
 
 # %% ../nbs/30_lm.ipynb #f63a896b
 _space = '\u2581' # which SentencePiece puts before a word
@@ -162,7 +162,7 @@ def _run(name, learn, recipe, phase, run_dir, resume, cbs):
     start_run(run_dir, recipe, resume, phase=name, direction=learn.bundle_config['direction'], arch=learn.bundle_config['arch'], data=data_of(learn.dls), **learn.made_with)
     try: fit_phase(learn, phase, L(cbs)+StopDiverging()+run_cbs(run_dir))
     except FloatingPointError: raise FloatingPointError(learn.diverged) from None # without the names of callbacks
-    learn.bundle_config['recipe'] = recipe.name
+    learn.bundle_config.update(recipe=recipe.name, metrics=last_metrics(learn))
     if run_dir is not None and not (Path(run_dir)/'model').exists(): learn.save_bundle(Path(run_dir)/'model')
     return learn
 

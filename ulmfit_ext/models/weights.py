@@ -205,9 +205,9 @@ def save_bundle(self:TextLearner, path, half:bool=False, metrics:dict=None) -> P
     return save_bundle(self.bundle(metrics), path, half)
 
 def last_metrics(learn) -> dict:
-    "The last row of the recorder's table; after `validate` it lacks the training loss"
+    "The last row of the recorder's table; after `validate` it lacks the training loss, and after `predict`, which empties the table, it is that of the end of training"
     values = getattr(learn.recorder, 'values', [])
-    if not len(values): return {}
+    if not len(values) or None in values[-1]: return getattr(learn, 'bundle_config', {}).get('metrics', {})
     row = [float(v) for v in values[-1]]
     return dict(zip(learn.recorder.metric_names[1:-1][-len(row):], row))
 
