@@ -29,7 +29,7 @@ from .train.recipe import fit_phase, get_recipe
 from .data.corpus import TextCorpus
 from .data.loaders import CorpusTokenizer, vocab_of
 from .data.tokenize import Encoder, tokenizer_settings
-from .models.encoder import scaled_config
+from .models.encoder import draw_faster, scaled_config
 from .models.loss import BlockLoss, TokenPerplexity
 from .models.weights import Bundle, last_metrics, load_bundle, load_state, model_state, overlap, pretrained as get_pretrained, remap_vocab, state_hash, vocab_hash
 
@@ -117,7 +117,7 @@ def lm_learner(
     if bundle is not None: check_language(bundle, settings_of(dls), 'the pretrained model')
     if bundle is not None and (known := overlap(bundle.vocab, vocab))<.1:
         raise ValueError(f"the pretrained model knows {known:.1%} of the data's words: expected the same language and tokenizer; use another, or pretrained=None")
-    model = get_language_model(AWD_LSTM, len(vocab), scaled_config({**awd_lstm_lm_config, **(config or {}), **phase.dropouts(), **sizes}, drop_mult))
+    model = draw_faster(get_language_model(AWD_LSTM, len(vocab), scaled_config({**awd_lstm_lm_config, **(config or {}), **phase.dropouts(), **sizes}, drop_mult)))
     if bundle is not None: load_state(model, remap_vocab(bundle.state, bundle.vocab, vocab), 'the pretrained weights')
     learn = LMLearner(dls, model, alpha=phase.alpha, beta=phase.beta, loss_func=kwargs.pop('loss_func', CrossEntropyLossFlat()),
                       splitter=awd_lstm_lm_split, opt_func=kwargs.pop('opt_func', phase.opt_func()),
