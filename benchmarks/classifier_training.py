@@ -1,12 +1,17 @@
-"Steps of `Learner.fit` for a classifier on IMDb, all layers trained, batches of 64 reviews"
+"Steps of `Learner.fit` for a classifier, all layers trained, in batches of 64: IMDb's reviews, and TREC-6's questions of ten words"
 import os
 import statistics
 import time
 from contextlib import redirect_stdout
-from common import imdb, main, pair, save
+from common import data, imdb, main, pair, save
 
 
-def one(which, size, steps):
+def texts_of(task, n):
+    import pandas as pd
+    return imdb(n) if task=='imdb' else pd.read_csv(data()/'trec6-train.csv').sample(n, random_state=0, ignore_index=True)
+
+
+def one(which, size, task, steps):
     from fastai.text.all import AWD_LSTM, Callback, CancelValidException, TextDataLoaders, accuracy, awd_lstm_clas_config, text_classifier_learner
     from ulmfit_ext.classifier import classifier_learner
     from ulmfit_ext.data.corpus import TextCorpus
@@ -14,7 +19,7 @@ def one(which, size, steps):
     import ulmfit_ext.data.loaders
     import numpy as np
     np.random.seed(0)
-    df = imdb(int(steps)*64+64).assign(is_valid=lambda d: d.index<64)
+    df = texts_of(task, int(steps)*64+64).assign(is_valid=lambda d: d.index<64)
     class Clock(Callback):
         order, n, seconds = 100, 0, 0.
         def before_batch(self): self.start = time.perf_counter()
@@ -34,7 +39,9 @@ def one(which, size, steps):
     return dict(rate=Clock.n/Clock.seconds)
 
 
-def all_(): save('classifier_training', [dict(what='classifier training, small', unit='tokens/s', **pair(__file__, 'small', 6, repeat=2)['rate'])])
+def all_():
+    save('classifier_training', [dict(what=what, unit='tokens/s', **pair(__file__, 'small', task, steps, repeat=repeat)['rate'])
+                                 for what, task, steps, repeat in (('classifier training, small', 'imdb', 6, 2), ('the same, short texts', 'trec6', 40, 3))])
 
 
 if __name__=='__main__': main(one, all_)
