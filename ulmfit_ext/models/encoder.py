@@ -29,9 +29,9 @@ def drop_weights(
     p:float # Part of them to drop, on a CPU rounded to a 65,536th
 ) -> torch.Tensor:
     "`F.dropout` in training"
-    if w.device.type!='cpu' or not 0<=p<1: return F.dropout(w, p)
-    bits = torch.empty(-(-w.numel()//4), dtype=torch.int64).random_(-2**63, None).view(torch.int16)[:w.numel()].view(w.shape)
     n = round(p*2**16)
+    if w.device.type!='cpu' or not 0<=n<2**16: return F.dropout(w, p)
+    bits = torch.empty(-(-w.numel()//4), dtype=torch.int64).random_(-2**63, None).view(torch.int16)[:w.numel()].view(w.shape)
     return torch.where(bits>=n-2**15, w/(1-n/2**16), 0.)
 
 class FastWeightDropout(WeightDropout):
