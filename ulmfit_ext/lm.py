@@ -74,7 +74,7 @@ def check_batches(dls:DataLoaders):
         if not len(dl): raise ValueError(f"the {name} part, {len(dl.dataset)} documents, does not fill one batch of bs={dl.bs}: lower bs, or add data")
 
 # %% ../nbs/30_lm.ipynb #5b475f4d
-SIZES = {k:dict(zip(('emb_sz','n_hid','n_layers'), v)) for k,v in dict(paper=(400,1152,3), small=(256,640,3), tiny=(100,200,3)).items()}
+SIZES = {k:dict(zip(('emb_sz','n_hid','n_layers'), v)) for k,v in dict(paper=(400,1152,3), small=(256,640,3), mini=(256,512,3), tiny=(100,200,3)).items()}
 
 # %% ../nbs/30_lm.ipynb #b78935de
 class TokenRate(Callback):
@@ -103,6 +103,7 @@ def lm_learner(
     config:dict=None, # AWD-LSTM's sizes, where there are no pretrained weights: `emb_sz`, `n_hid`, `n_layers`
     drop_mult:float=1., # Multiplies all dropouts
     precision:str='auto', # See `AutoPrecision`
+    softmax:str='full', # Or 'sampled', see `BlockLoss`
     metrics=None, # `None` is accuracy and perplexity
     **kwargs # For `Learner`
 ) -> LMLearner:
@@ -122,8 +123,8 @@ def lm_learner(
     learn = LMLearner(dls, model, alpha=phase.alpha, beta=phase.beta, loss_func=kwargs.pop('loss_func', CrossEntropyLossFlat()),
                       splitter=awd_lstm_lm_split, opt_func=kwargs.pop('opt_func', phase.opt_func()),
                       metrics=[accuracy, TokenPerplexity()] if metrics is None else metrics, **kwargs)
-    learn.add_cbs([AutoPrecision(precision), BlockLoss(), TokenRate(), FreeMemory()])
-    learn.made_with = dict(weights=None if bundle is None else state_hash(bundle.state), drop_mult=drop_mult, precision=precision, loss=loss_name(learn.loss_func))
+    learn.add_cbs([AutoPrecision(precision), BlockLoss(softmax), TokenRate(), FreeMemory()])
+    learn.made_with = dict(weights=None if bundle is None else state_hash(bundle.state), drop_mult=drop_mult, precision=precision, softmax=softmax, loss=loss_name(learn.loss_func))
     learn.bundle_config = dict(kind='lm', direction=direction, arch=sizes, tokenizer=settings_of(dls))
     return learn
 

@@ -7,7 +7,9 @@ __all__ = ['fast_bf16', 'next_call', 'no_call', 'AutoPrecision', 'deterministic'
 
 # %% ../../nbs/05_train.precision.ipynb #98fef975
 import os
+import time
 from contextlib import contextmanager
+from functools import lru_cache
 import torch
 from fastcore.all import store_attr
 from fastai.callback.core import Callback
@@ -21,7 +23,19 @@ def fast_bf16(
     "Does `device` multiply bf16 matrices faster than fp32 ones?"
     if torch.device(device or 'cpu').type=='cuda': return torch.cuda.get_device_capability(device)>=(8,0)
     if torch.device(device or 'cpu').type!='cpu': return False
-    return any(getattr(torch.cpu, f, lambda: False)() for f in ('_is_amx_tile_supported', '_is_avx512_bf16_supported'))
+    return any(getattr(torch.cpu, f, lambda: False)() for f in ('_is_amx_tile_supported', '_is_avx512_bf16_supported')) and _bf16_rate()>1.2
+
+@lru_cache
+def _bf16_rate():
+    "How many times faster this CPU multiplies bf16 matrices: some that have instructions for it are slower"
+    def seconds(dtype):
+        a,b,res = torch.ones(512, 512, dtype=dtype),torch.ones(512, 512, dtype=dtype),[]
+        for _ in range(9):
+            start = time.perf_counter()
+            a@b
+            res.append(time.perf_counter()-start)
+        return min(res)
+    return seconds(torch.float32)/seconds(torch.bfloat16)
 
 # %% ../../nbs/05_train.precision.ipynb #084a9075
 def next_call(model, context):
