@@ -33,9 +33,9 @@ def imdb(n, part='train'):
 
 def machine():
     import fastai, torch
+    from ulmfit_ext.train.precision import fast_bf16
     model = next((l.split(':')[1].strip() for l in open('/proc/cpuinfo') if l.startswith('model name')), platform.processor()) if os.path.exists('/proc/cpuinfo') else platform.processor()
-    fast = [f for f in ('_is_amx_tile_supported', '_is_avx512_bf16_supported') if getattr(torch.cpu, f, lambda: False)()]
-    return dict(cpu=model, bf16=bool(fast), amx='_is_amx_tile_supported' in fast, threads=torch.get_num_threads(), gpu=torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    return dict(cpu=model, bf16=fast_bf16(), amx=getattr(torch.cpu, '_is_amx_tile_supported', lambda: False)(), threads=torch.get_num_threads(), gpu=torch.cuda.get_device_name() if torch.cuda.is_available() else None,
                 python=platform.python_version(), torch=torch.__version__, fastai=fastai.__version__, date=str(date.today()))
 
 

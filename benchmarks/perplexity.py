@@ -72,6 +72,7 @@ if __name__=='__main__':
         bundle = pretrained(folder, k)
         known = set(bundle.vocab)
         bits = spelling([w for doc in tokenize(texts_of('enwiki-valid')) for w in doc if w not in known])
-        for name in ('enwiki-test', 'wikitext103-test'): rows.append(dict(what=f'{name}, {k}', words=len(bundle.vocab), **one(bundle, texts_of(name), bits)))
-    save('perplexity', rows)
+        for name in ('enwiki-test', 'wikitext103-test'):
+            rows.append(dict(what=f'{name}, {k}', words=len(bundle.vocab), **one(bundle, texts_of(name), bits)))
+            save('perplexity', rows)
     curves(folder, RESULTS/'perplexity.png')

@@ -1,8 +1,9 @@
 """What transfer is worth: test error by the number of labels, from scratch, with a language model of the task's text alone, and from pretrained ones
 
-    python benchmarks/transfer.py PRETRAINED FOLDER [TASK ...]
+    python benchmarks/transfer.py PRETRAINED FOLDER [TASK[:SOURCE] ...]
 
 PRETRAINED is what `finetune_lm` takes, FOLDER keeps language models and finished cells: called again, the script goes on where it was.
+Processes with other tasks or sources may share it. Sources are 'tf-idf', 'scratch', 'own' and 'pretrained'.
 Language models are shared by all numbers of labels and all seeds. A seed draws the labelled documents, the first weights and the order.
 IMDb is tested on 5,000 reviews, always the same; TF-IDF with logistic regression on the same ones."""
 import json
@@ -41,7 +42,7 @@ def language_model(task, source, direction, folder, train, extra, start):
         n_tokens = int(corpus.lens[corpus.lm_train].sum())
         set_seed(42)
         finetune_lm(corpus.lm_dls(max(min(phase.bs, n_tokens//(10*phase.seq_len)), 1), phase.seq_len, direction=='bwd', phase.vary_len), start, recipe,
-                    t['own' if start is None else 'lm'], run_dir=run, resume=True, config=SIZES['small'] if start is None else None)
+                    t['own' if start is None else 'lm'], run_dir=run, resume=True, config=SIZES['mini'] if start is None else None)
     return run/'model'
 
 
@@ -60,7 +61,7 @@ def classify(task, lms, df, test, n, seed):
     if lms['fwd'] is None: recipe = recipe.replace(clas=dict(unfreeze='full', factor=1.)) # all of it learns from the start
     for k, lm in lms.items():
         set_seed(seed)
-        learns[k] = finetune_classifier(corpus.clas_dls(recipe.clas.bs, k=='bwd'), lm, recipe, t['sizes'][n], **({} if lm else dict(config=SIZES['small'])))
+        learns[k] = finetune_classifier(corpus.clas_dls(recipe.clas.bs, k=='bwd'), lm, recipe, t['sizes'][n], **({} if lm else dict(config=SIZES['mini'])))
     ens = Ensemble(learns['fwd'], learns.get('bwd'))
     return ens.evaluate(test.text, test.label)['error %'].to_dict()
 
@@ -74,10 +75,10 @@ def main(start, folder, tasks):
     folder.mkdir(parents=True, exist_ok=True)
     log = folder/'cells.jsonl'
     done = {tuple(c['cell']) for c in cells(log)}
-    for task in tasks:
+    for task, _, only in (t.partition(':') for t in tasks):
         train, extra, test = texts_of(task)
         for source in ('tf-idf', 'scratch', 'own', 'pretrained'):
-            if 'unsup' in task and source!='pretrained': continue
+            if 'unsup' in task and source!='pretrained' or only not in ('', source): continue
             for n in TASKS[task]['sizes']:
                 for seed in SEEDS:
                     if (cell := (task, source, n, seed)) in done: continue
@@ -90,11 +91,8 @@ def main(start, folder, tasks):
 
 
 def cells(log):
-    "The finished ones; what was half written when the script was killed does not count, and goes"
-    if not log.exists(): return []
-    lines = [l for l in log.read_text().splitlines(keepends=True) if l.endswith('\n')]
-    log.write_text(''.join(lines))
-    return list(map(json.loads, lines))
+    "The finished ones"
+    return [json.loads(l) for l in log.read_text().splitlines()] if log.exists() else []
 
 
 def report(log):

@@ -58,7 +58,7 @@ case('unknown recipe')(lambda tmp: ulmfit(notes(40), recipe='papper'))
 case('unknown pretrained name')(lambda tmp: ulmfit(notes(40), pretrained='wt1003'))
 case('unknown direction')(lambda tmp: ulmfit(notes(40), backwards='left'))
 case('unknown precision')(lambda tmp: ulmfit(notes(40), precision='fp8'))
-case('unknown schedule')(lambda tmp: ulmfit(notes(40), recipe=get_recipe('paper').replace(pre=dict(schedule='linear')), config=TINY))
+case('unknown schedule')(lambda tmp: ulmfit(notes(40), recipe=get_recipe('paper').replace(pre=dict(schedule='linear')), pretrained=None, config=TINY))
 case('unknown hyper-parameter in a recipe')(lambda tmp: get_recipe_from(tmp, dict(lm=dict(learning_rate=1))))
 case('unknown language')(lambda tmp: ulmfit(notes(40), lang='klingon'))
 case('config that is not the pretrained model\'s')(lambda tmp: finetune_lm(corpus().lm_dls(2), bundle(tmp), config=dict(emb_sz=99)))
@@ -142,13 +142,13 @@ def full(path):
 def go_on(tmp, df, damage=None, **kwargs):
     "A run that is interrupted at once, and gone on with in another way"
     class Begun(Exception): pass
-    with mock.patch('fastai.learner.Learner.fit', side_effect=Begun), pytest.raises(Begun): ulmfit(notes(40), run_dir=tmp/'run', config=TINY, valid_pct=.3)
+    with mock.patch('fastai.learner.Learner.fit', side_effect=Begun), pytest.raises(Begun): ulmfit(notes(40), run_dir=tmp/'run', pretrained=None, config=TINY, valid_pct=.3)
     assert (tmp/'run'/'run.json').exists()
     if damage is not None: damage(tmp/'run')
-    ulmfit(df, run_dir=tmp/'run', config=TINY, valid_pct=.3, resume=True, **kwargs)
+    ulmfit(df, run_dir=tmp/'run', pretrained=None, config=TINY, valid_pct=.3, resume=True, **kwargs)
 
 def locked(tmp):
-    with run_lock(tmp/'run'): ulmfit(notes(40), run_dir=tmp/'run', config=TINY)
+    with run_lock(tmp/'run'): ulmfit(notes(40), run_dir=tmp/'run', pretrained=None, config=TINY)
 
 def state(tmp):
     write_state(tmp/'whole', dict(x=np.arange(9)))

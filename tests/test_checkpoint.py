@@ -54,7 +54,7 @@ def test_every_stage_goes_on_where_it_stopped(data, backwards, tmp_path):
     def train(seed, *cbs, **kw):
         set_seed(seed) # another one for the second try: nothing may depend on it
         dls = data(backwards)
-        if data in (lm_corpus, lm_stock): return finetune_lm(dls, recipe=SHORT, config=TINY, cbs=list(cbs), **kw)
+        if data in (lm_corpus, lm_stock): return finetune_lm(dls, recipe=SHORT, pretrained=None, config=TINY, cbs=list(cbs), **kw)
         return finetune_classifier(dls, None, SHORT, config=TINY, cbs=list(cbs), **kw)
     whole = train(1)
     count = PowerCut(10**9)
@@ -75,13 +75,13 @@ def test_every_stage_goes_on_where_it_stopped(data, backwards, tmp_path):
 
 def test_the_whole_pipeline_goes_on_where_it_stopped(tmp_path):
     df = notes(60)
-    def train(*cbs, **kw): return ulmfit(df, recipe=SHORT, config=TINY, valid_pct=.3, cbs=list(cbs), **kw)
+    def train(*cbs, **kw): return ulmfit(df, recipe=SHORT, pretrained=None, config=TINY, valid_pct=.3, cbs=list(cbs), **kw)
     whole = train().predict_proba(df.text)
     for i, n in enumerate([3, 30, 45, 80]):
         with pytest.raises(RuntimeError, match='power cut'): train(PowerCut(n), run_dir=tmp_path/str(i))
         assert np.array_equal(train(run_dir=tmp_path/str(i), resume=True).predict_proba(df.text), whole), n
-    with pytest.raises(ValueError, match='corpus'): ulmfit(df.head(50), recipe=SHORT, config=TINY, valid_pct=.3, run_dir=tmp_path/'0', resume=True)
-    with pytest.raises(ValueError, match='epochs'): ulmfit(df, recipe=SHORT.replace(lm=dict(epochs=5)), config=TINY, valid_pct=.3, run_dir=tmp_path/'0', resume=True)
+    with pytest.raises(ValueError, match='corpus'): ulmfit(df.head(50), recipe=SHORT, pretrained=None, config=TINY, valid_pct=.3, run_dir=tmp_path/'0', resume=True)
+    with pytest.raises(ValueError, match='epochs'): ulmfit(df, recipe=SHORT.replace(lm=dict(epochs=5)), pretrained=None, config=TINY, valid_pct=.3, run_dir=tmp_path/'0', resume=True)
 
 
 def pretrain(folder, *args):
@@ -164,7 +164,7 @@ def test_a_full_disk_leaves_the_old_checkpoint(tmp_path, monkeypatch):
 def test_another_run_is_refused(tmp_path):
     df = notes(60)
     df['v'] = df.index%4==0
-    def train(df=df, recipe=SHORT, config=TINY, backwards=False, **kw): return ulmfit(df, recipe=recipe, config=config, valid_col='v', backwards=backwards, run_dir=tmp_path/'run', **kw)
+    def train(df=df, recipe=SHORT, pretrained=None, config=TINY, backwards=False, **kw): return ulmfit(df, recipe=recipe, pretrained=None, config=config, valid_col='v', backwards=backwards, run_dir=tmp_path/'run', **kw)
     train()
     for says, kw in dict(labels=dict(df=df.assign(label=df.label.map(dict(sea='land', land='sea')))), backwards=dict(backwards='both'), precision=dict(precision='fp32'),
                          corpus=dict(df=df.assign(text=df.text+' !')), lr=dict(recipe=SHORT.replace(clas=dict(lr=.1))), emb_sz=dict(config=dict(TINY, emb_sz=8))).items():

@@ -26,7 +26,7 @@ def trained(tmp_path_factory):
     r = get_recipe('paper').replace(name='short', pre=dict(lr=1e-2, seq_len=20), clas=dict(bs=10, lr=2e-2))
     (d/'short.json').write_text(r.to_json())
     res = ulmfit('train', 'train.csv', '--test', 'test.tsv.gz', '--unlabeled', 'more.jsonl.xz', '--text-col', 'note', '--label-col', 'where', '--recipe', 'short.json',
-                 '--lm-epochs', 2, '--epochs', 6, '--size', 'tiny', '--out', 'model', cwd=d)
+                 '--lm-epochs', 2, '--epochs', 6, '--pretrained', 'none', '--size', 'tiny', '--out', 'model', cwd=d)
     assert res.returncode==0, res.stderr[-2000:]
     return d, res
 
@@ -57,7 +57,7 @@ def test_predict(trained, name):
 
 @pytest.mark.parametrize('args,says', [
     (['train', 'none.csv'], 'no file'), (['train', 'train.csv'], "no column 'text'"), (['train', 'train.csv', '--out', 'model'], 'not empty'),
-    (['train', 'train.csv', '--recipe', 'papper'], 'no recipe'), (['predict', 'train.csv', 'train.csv'], "no column 'text'"),
+    (['train', 'train.csv', '--recipe', 'papper'], 'no recipe'), (['train', 'train.csv', '--size', 'tiny'], '--pretrained none'), (['train', 'train.csv', '--text-col', 'note', '--label-col', 'where', '--lang', 'de'], '--pretrained none'), (['predict', 'train.csv', 'train.csv'], "no column 'text'"),
     (['predict', '.', 'train.csv', '--text-col', 'note', '--out', 'x.csv'], 'no bundle')])
 def test_one_sentence(trained, args, says):
     res = ulmfit(*args, cwd=trained[0])

@@ -13,7 +13,7 @@ from ulmfit_ext.train.recipe import get_recipe
 SHORT = get_recipe('paper').replace(name='short', pre=dict(lr=1e-2, seq_len=20), lm=dict(epochs=2), clas=dict(epochs=6, lr=2e-2, bs=10))
 
 
-def run(df, **kw): return ulmfit(df, recipe=SHORT, config=TINY, valid_pct=.3, precision='fp32', **kw)
+def run(df, **kw): return ulmfit(df, recipe=SHORT, pretrained=None, config=TINY, valid_pct=.3, precision='fp32', **kw)
 
 
 def test_the_same_seed_gives_the_same_answers(tmp_path):

@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent/'benchmarks'))
 @pytest.fixture(scope='module')
 def run_dir(tmp_path_factory):
     d = tmp_path_factory.mktemp('run')/'run'
-    ulmfit(notes(60), recipe=SHORT, config=TINY, valid_pct=.3, run_dir=d)
+    ulmfit(notes(60), recipe=SHORT, pretrained=None, config=TINY, valid_pct=.3, run_dir=d)
     return d
 
 
@@ -129,13 +129,13 @@ def test_many_threads_get_the_answers_of_one(run_dir):
 
 def test_two_runs_in_one_folder(tmp_path):
     with run_lock(tmp_path/'run'):
-        with pytest.raises(BlockingIOError, match='another run'): ulmfit(notes(60), recipe=SHORT, config=TINY, run_dir=tmp_path/'run')
-    ulmfit(notes(60), recipe=SHORT, config=TINY, run_dir=tmp_path/'run')
+        with pytest.raises(BlockingIOError, match='another run'): ulmfit(notes(60), recipe=SHORT, pretrained=None, config=TINY, run_dir=tmp_path/'run')
+    ulmfit(notes(60), recipe=SHORT, pretrained=None, config=TINY, run_dir=tmp_path/'run')
 
 
 def test_a_rate_that_is_too_high(tmp_path):
     with pytest.raises(FloatingPointError, match='at step .* at a rate of .*: train with a lower lr'):
-        ulmfit(notes(60), recipe=SHORT.replace(pre=dict(lr=1e30, clip=None), lm=dict(epochs=5)), config=TINY, precision='fp32', run_dir=tmp_path/'run')
+        ulmfit(notes(60), recipe=SHORT.replace(pre=dict(lr=1e30, clip=None), lm=dict(epochs=5)), pretrained=None, config=TINY, precision='fp32', run_dir=tmp_path/'run')
 
 
 class HalfARow:

@@ -28,7 +28,7 @@ def _one_sentence():
     "What the library refuses is the user's to mend: the sentence, without a traceback"
     try: yield
     except (ValueError, TypeError, OSError) as e:
-        typer.secho(f'Error: {e}', fg='red', err=True)
+        typer.secho(f'Error: {e}'.replace('pretrained=None', '--pretrained none'), fg='red', err=True)
         raise typer.Exit(1)
 
 def _quiet():
@@ -83,11 +83,11 @@ def train(
     text_col:Annotated[str, typer.Option(help="Column with the texts.")]='text',
     label_col:Annotated[str, typer.Option(help="Column with the labels.")]='label',
     unlabeled:Annotated[Optional[Path], typer.Option(help="More texts for the language model, without labels.")]=None,
-    pretrained:Annotated[Optional[str], typer.Option(help="'wt103' (downloaded), or the folder of a language model. Default: learn from your texts alone.")]=None,
+    pretrained:Annotated[str, typer.Option(help="'mini' (English), 'wt103' (English, downloaded), or the folder of a language model; 'none' learns from your texts alone.")]='mini',
     recipe:Annotated[str, typer.Option(help="'paper', 'scripts', 'fastai', or a .json file with a recipe.")]='paper',
     lm_epochs:Annotated[Optional[int], typer.Option(min=1, help="Epochs of the language model, in place of the recipe's.")]=None,
     epochs:Annotated[Optional[int], typer.Option(min=1, help="Epochs of the classifier, in place of the recipe's.")]=None,
-    size:Annotated[Size, typer.Option(help="Size of the model, where there is no pretrained one.")]='small',
+    size:Annotated[Optional[Size], typer.Option(help="Size of the model with --pretrained none. Default: small.")]=None,
     direction:Annotated[Direction, typer.Option(help="Read forward, backward, or both and average.")]='both',
     lang:Annotated[str, typer.Option(help="Language of the texts, as spaCy names it.")]='en',
     encoding:Annotated[str, typer.Option(help="Encoding of text files.")]='utf-8',
@@ -107,8 +107,9 @@ def train(
         from ulmfit_ext.lm import SIZES
         from ulmfit_ext.pipeline import ulmfit
         import pandas as pd
-        out = out or Path(table.name.split('.')[0]+'-ulmfit')
+        out,pretrained = out or Path(table.name.split('.')[0]+'-ulmfit'),None if pretrained=='none' else pretrained
         check_run_dir(out, resume)
+        if size and pretrained: raise ValueError(f"--size is for a model that starts from nothing, and {pretrained!r} has its own: leave --size out, or use --pretrained none")
         rec = get_recipe(recipe)
         rec = rec.replace(lm={} if lm_epochs is None else dict(epochs=lm_epochs), clas={} if epochs is None else dict(epochs=epochs))
         df = read_table(table, encoding)
@@ -123,7 +124,7 @@ def train(
         extra = None if unlabeled is None else read_table(unlabeled, encoding)
         print(f'Training in {AutoPrecision().chosen(default_device())}')
         clf = ulmfit(df, text_col, label_col, extra, pretrained, rec, {'both':'both', 'fwd':False, 'bwd':True}[direction.value], out, resume,
-                     valid_col=None if valid is None else 'is_valid', seed=seed, config=None if pretrained else SIZES[size.value], deterministic=deterministic, lang=lang)
+                     valid_col=None if valid is None else 'is_valid', seed=seed, config=None if pretrained else SIZES[size.value if size else 'small'], deterministic=deterministic, lang=lang)
         print('\nValidation', clf.validate().round(2).to_string(), sep='\n')
         outputs = y = None
         if tst is not None:
@@ -217,13 +218,14 @@ def compare(labeled, unlabeled, test, out, direction='both', seed=42):
     from ulmfit_ext.classifier import finetune_classifier
     from ulmfit_ext.ensemble import Ensemble, error_table
     from ulmfit_ext.pipeline import ulmfit
-    # the paper's, for a small text, a small model and minutes: smaller batches, fewer epochs
-    recipe = get_recipe('paper').replace(name='demo', pre=dict(lr=8e-3, bs=16), lm=dict(epochs=4), clas=dict(epochs=12, bs=32, max_len=140))
-    clf = ulmfit(labeled, unlabeled=unlabeled, recipe=recipe, backwards={'both':'both', 'fwd':False, 'bwd':True}[direction], run_dir=out,
-                 valid_pct=.15, seed=seed, config=SIZES['tiny'])
+    paper = get_recipe('paper')
+    def less(phase, by): return {k:by*v for k,v in phase.dropouts().items()}
+    # the paper's, for short texts, a small model and minutes: smaller batches, fewer epochs, less dropout
+    recipe = paper.replace(name='demo', lm=dict(epochs=3, bs=16, **less(paper.lm, .3)), clas=dict(epochs=12, bs=16, **less(paper.clas, .5)))
+    clf = ulmfit(labeled, unlabeled=unlabeled, recipe=recipe, backwards={'both':'both', 'fwd':False, 'bwd':True}[direction], run_dir=out, valid_pct=.15, seed=seed)
     print('\nThe same classifier without a language model')
     set_seed(seed)
-    scratch = finetune_classifier(clf.corpus.clas_dls(32), None, recipe.replace(clas=dict(unfreeze='full', factor=1.)), config=SIZES['tiny'])
+    scratch = finetune_classifier(clf.corpus.clas_dls(16), None, recipe.replace(clas=dict(unfreeze='full', factor=1., epochs=24)), config=SIZES['mini'])
     tfidf = make_pipeline(TfidfVectorizer(ngram_range=(1,2), sublinear_tf=True), LogisticRegression(C=10, max_iter=1000)).fit(labeled.text, labeled.label)
     y = clf.targets(test.label)
     outputs = {'TF-IDF, logistic regression':tfidf.predict_proba(test.text), 'from scratch':Ensemble(scratch).predict_proba(test.text),
@@ -234,19 +236,19 @@ def compare(labeled, unlabeled, test, out, direction='both', seed=42):
 @app.command()
 def demo(
     out:Annotated[Path, typer.Option(help="New folder for model, results and plots.")]=Path('demo'),
-    n_each:Annotated[int, typer.Option(min=250, help="Documents of each of the six packages.")]=400,
+    n_each:Annotated[int, typer.Option(min=250, help="Passages of each of the four kinds.")]=600,
     direction:Annotated[Direction, typer.Option(help="Read forward, backward, or both and average.")]='both',
     seed:Annotated[int, typer.Option(help="The same seed gives the same result on the same machine.")]=42,
 ):
-    "ULMFiT on text that is on this machine already: docstrings of six packages. Minutes, offline."
+    "ULMFiT on text that is on this machine already: passages of documentation. Minutes, offline."
     _quiet()
     with _one_sentence():
         from ulmfit_ext.train.run import check_run_dir
         check_run_dir(out)
         start = time.time()
-        from ulmfit_ext.data.samples import docstrings
-        print('Reading docstrings: which package is each from?')
-        df = docstrings(n_each=n_each).sample(frac=1, random_state=seed)
+        from ulmfit_ext.data.samples import passages
+        print('Reading documentation: from which part of its page is a passage?')
+        df = passages(n_each=n_each).sample(frac=1, random_state=seed)
         rank = df.groupby('label').cumcount()
         test,labeled,unlabeled = df[rank<80],df[(rank>=80)&(rank<140)],df[rank>=140]
         print(f'{len(labeled)} labelled documents, {len(unlabeled)} unlabelled, {len(test)} to test on\n')

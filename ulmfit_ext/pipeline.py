@@ -16,7 +16,7 @@ from .train.recipe import get_recipe
 from .data.tokenize import tokenizer_settings
 from .data.corpus import TextCorpus
 from .models.weights import pretrained as get_pretrained
-from .lm import check_language, finetune_lm, lm_phase
+from .lm import check_language, check_sizes, finetune_lm, lm_phase
 from .classifier import finetune_classifier
 from .ensemble import Ensemble
 
@@ -26,7 +26,7 @@ def ulmfit(
     text_col:str='text', # Column with the texts
     label_col='label', # Column with classes, lists of classes or numbers, or several 0/1 columns
     unlabeled=None, # More texts for the language model: a `DataFrame` with `text_col`, or an iterable of `str`
-    pretrained=None, # 'wt103', or a folder with a bundle, or with one in each of `fwd` and `bwd`; `None` learns from your text alone
+    pretrained='mini', # Or 'wt103', or a folder with a bundle, or with one in each of `fwd` and `bwd`; `None` learns from your text alone
     recipe='paper', # A name in `RECIPES`, a `Recipe`, or the path of one in JSON
     backwards='both', # 'both', `False` for forward alone, `True` for backward alone
     run_dir=None, # A new folder for recipe, language models, classifiers and results; `None` keeps nothing
@@ -48,7 +48,9 @@ def ulmfit(
     phase = lm_phase(recipe, pretrained)
     bundles = {b:get_pretrained(pretrained, 'bwd' if b else 'fwd') for b in directions}
     for b in bundles.values():
-        if b is not None: check_language(b, tokenizer_settings(kwargs.get('lang', 'en')), 'the pretrained model') # before all is tokenised
+        if b is None: continue
+        check_sizes(b, config) # before all is tokenised
+        check_language(b, tokenizer_settings(kwargs.get('lang', 'en')), 'the pretrained model')
     corpus = TextCorpus.from_df(df, text_col, label_col, valid_pct, valid_col, unlabeled, seed, **kwargs)
     with run_lock(run_dir), only_deterministic(deterministic): return _ulmfit(corpus, bundles, recipe, phase, directions, run_dir, resume, seed, config, precision, cbs)
 

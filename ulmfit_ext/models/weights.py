@@ -14,6 +14,7 @@ import re
 import shutil
 import tempfile
 from dataclasses import dataclass, field
+from importlib.resources import files
 from pathlib import Path
 import fastai
 import torch
@@ -246,16 +247,17 @@ def fastai_bundle(
     return Bundle(dict(kind='lm', direction=direction, arch=arch, tokenizer=None), vocab, model_state(model))
 
 # %% ../../nbs/22_models.weights.ipynb #4b247f70
-PRETRAINED = ('wt103',)
+PRETRAINED = ('mini','wt103')
 
 def pretrained(
-    name, # 'wt103', the path of a bundle, a `Bundle`, or `None`
+    name, # 'mini', 'wt103' (downloaded), the path of a bundle, a `Bundle`, or `None`
     direction:str # 'fwd' or 'bwd'
 ) -> Bundle|None:
     "A pretrained language model; raises `ValueError` for an unknown name or direction, or a bundle of the other direction"
     if direction not in ('fwd','bwd'): raise ValueError(f"direction is {direction!r}: expected 'fwd' or 'bwd'")
     if name is None: return None
     if isinstance(name, Bundle): bundle = name
+    elif name=='mini': bundle = load_bundle(files('ulmfit_ext')/'pretrained'/'mini'/direction)
     elif name=='wt103': bundle = fastai_bundle(fetch({'fwd':URLs.WT103_FWD, 'bwd':URLs.WT103_BWD}[direction], c_key='model'), direction)
     elif Path(name).is_dir():
         # a folder may hold a bundle for each direction, and the folder of a run holds one in `model`
