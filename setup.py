@@ -20,7 +20,7 @@ setup(
     license='Apache-2.0',
     keywords=cfg['keywords'].split(),
     packages=find_packages(include=['ulmfit_ext', 'ulmfit_ext.*']),
-    package_data={'ulmfit_ext': ['py.typed', 'pretrained/*/*.md', 'pretrained/*/*.png', 'pretrained/*/*/*']},
+    package_data={'ulmfit_ext': ['py.typed', 'pretrained/*/*.md', 'pretrained/*/*/*']},
     python_requires='>=' + cfg['min_python'],
     install_requires=cfg['requirements'].split(),
     extras_require={'dev': cfg['dev_requirements'].split()},

@@ -60,6 +60,11 @@ def curves(folder, file):
         ax.plot(v.step*32*70/1e6, v.perplexity, 'o', color=line.get_color(), label=f'{k}, enwiki-valid')
     ax.set(xlabel='million tokens', ylabel='perplexity', yscale='log', ylim=(30, 1000))
     ax.set_yticks([40, 60, 100, 200, 400, 1000], [40, 60, 100, 200, 400, 1000])
+    ax.minorticks_off()
+    full = .9*m.step.iloc[-1]*32*70/1e6 # see `BlockLoss`
+    ax.axvline(full, color='.6', lw=.8, ls='--')
+    ax.text(full, 300, 'sampled softmax ', ha='right', fontsize=8, color='.4')
+    ax.text(full, 300, ' full', fontsize=8, color='.4')
     ax.legend()
     fig.tight_layout()
     fig.savefig(file, dpi=110)

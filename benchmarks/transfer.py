@@ -21,8 +21,8 @@ from ulmfit_ext.all import *
 
 SEEDS = (1, 2, 3)
 # numbers of labels with the classifier's epochs; epochs of the language model, and of one that starts from nothing
-TASKS = {'trec6':dict(sizes={100:30, 500:20, 0:15}, lm=8, own=15, bs=32), 'imdb':dict(sizes={100:20, 500:12, 1000:8, 5000:6}, lm=1, own=2, bs=16),
-         'imdb+unsup':dict(sizes={100:20, 500:12, 1000:8, 5000:6}, lm=1, bs=16)}
+TASKS = {'trec6':dict(sizes={100:20, 500:20, 0:10}, lm=4, own=15, bs=32), 'imdb':dict(sizes={100:20, 500:12, 1000:8, 5000:4}, lm=1, own=2, bs=16),
+         'imdb+unsup':dict(sizes={100:20, 500:12, 1000:8, 5000:4}, lm=1, bs=16)}
 
 
 def texts_of(task):
@@ -37,7 +37,7 @@ def language_model(task, source, direction, folder, train, extra, start):
     run = folder/f'{task}-{source}-{direction}'
     if not (run/'model').exists():
         corpus = TextCorpus.from_df(train, unlabeled=extra, valid_pct=.02)
-        recipe, t = get_recipe('paper'), TASKS[task]
+        recipe, t = get_recipe('mini'), TASKS[task]
         phase = recipe.pre if start is None else recipe.lm
         n_tokens = int(corpus.lens[corpus.lm_train].sum())
         set_seed(42)
@@ -57,8 +57,8 @@ def classify(task, lms, df, test, n, seed):
     t, learns = TASKS[task], {}
     vocab = None if lms['fwd'] is None else pretrained(lms['fwd'], 'fwd').vocab
     corpus = TextCorpus.from_df(df, label_col='label', valid_col='is_valid', vocab=vocab, seed=seed)
-    recipe = get_recipe('paper').replace(clas=dict(bs=t['bs'] if n else 64))
-    if lms['fwd'] is None: recipe = recipe.replace(clas=dict(unfreeze='full', factor=1.)) # all of it learns from the start
+    recipe = get_recipe('mini').replace(clas=dict(bs=t['bs']))
+    if lms['fwd'] is None: recipe = recipe.replace(clas=dict(lr=.005, unfreeze='full', factor=1.)) # all of it learns from the start
     for k, lm in lms.items():
         set_seed(seed)
         learns[k] = finetune_classifier(corpus.clas_dls(recipe.clas.bs, k=='bwd'), lm, recipe, t['sizes'][n], **({} if lm else dict(config=SIZES['mini'])))

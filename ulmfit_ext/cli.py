@@ -84,7 +84,7 @@ def train(
     label_col:Annotated[str, typer.Option(help="Column with the labels.")]='label',
     unlabeled:Annotated[Optional[Path], typer.Option(help="More texts for the language model, without labels.")]=None,
     pretrained:Annotated[str, typer.Option(help="'mini' (English), 'wt103' (English, downloaded), or the folder of a language model; 'none' learns from your texts alone.")]='mini',
-    recipe:Annotated[str, typer.Option(help="'paper', 'scripts', 'fastai', or a .json file with a recipe.")]='paper',
+    recipe:Annotated[str, typer.Option(help="'paper', 'mini', 'scripts', 'fastai', or a .json file with a recipe.")]='paper',
     lm_epochs:Annotated[Optional[int], typer.Option(min=1, help="Epochs of the language model, in place of the recipe's.")]=None,
     epochs:Annotated[Optional[int], typer.Option(min=1, help="Epochs of the classifier, in place of the recipe's.")]=None,
     size:Annotated[Optional[Size], typer.Option(help="Size of the model with --pretrained none. Default: small.")]=None,
@@ -148,7 +148,7 @@ def pretrain(
     resume:Annotated[bool, typer.Option('--resume', help="Go on with the run in that folder; it ends as it would have without the break.")]=False,
     deterministic:Annotated[bool, typer.Option('--deterministic', help="Insist on the same bits each time. On a CPU they are; on a GPU it may be slower.")]=False,
     embeddings:Annotated[Optional[Path], typer.Option(help="Folder of a language model, of either direction, whose word embeddings to start from.")]=None,
-    recipe:Annotated[str, typer.Option(help="'paper', 'scripts', 'fastai', or a .json file with a recipe.")]='paper',
+    recipe:Annotated[str, typer.Option(help="'paper', 'mini', 'scripts', 'fastai', or a .json file with a recipe.")]='paper',
     size:Annotated[Size, typer.Option(help="Size of the model.")]='small',
     softmax:Annotated[Softmax, typer.Option(help="Train on all words at each step, or on samples of them until the last tenth of the steps, which is faster.")]='full',
     max_vocab:Annotated[int, typer.Option(min=100, help="Most words in the vocabulary.")]=60000,
@@ -218,14 +218,11 @@ def compare(labeled, unlabeled, test, out, direction='both', seed=42):
     from ulmfit_ext.classifier import finetune_classifier
     from ulmfit_ext.ensemble import Ensemble, error_table
     from ulmfit_ext.pipeline import ulmfit
-    paper = get_recipe('paper')
-    def less(phase, by): return {k:by*v for k,v in phase.dropouts().items()}
-    # the paper's, for short texts, a small model and minutes: smaller batches, fewer epochs, less dropout
-    recipe = paper.replace(name='demo', lm=dict(epochs=3, bs=16, **less(paper.lm, .3)), clas=dict(epochs=12, bs=16, **less(paper.clas, .5)))
+    recipe = get_recipe('mini').replace(name='demo', lm=dict(epochs=3), clas=dict(epochs=12, bs=16)) # for minutes
     clf = ulmfit(labeled, unlabeled=unlabeled, recipe=recipe, backwards={'both':'both', 'fwd':False, 'bwd':True}[direction], run_dir=out, valid_pct=.15, seed=seed)
     print('\nThe same classifier without a language model')
     set_seed(seed)
-    scratch = finetune_classifier(clf.corpus.clas_dls(16), None, recipe.replace(clas=dict(unfreeze='full', factor=1., epochs=24)), config=SIZES['mini'])
+    scratch = finetune_classifier(clf.corpus.clas_dls(16), None, recipe.replace(clas=dict(lr=.005, epochs=30, unfreeze='full', factor=1.)), config=SIZES['mini'])
     tfidf = make_pipeline(TfidfVectorizer(ngram_range=(1,2), sublinear_tf=True), LogisticRegression(C=10, max_iter=1000)).fit(labeled.text, labeled.label)
     y = clf.targets(test.label)
     outputs = {'TF-IDF, logistic regression':tfidf.predict_proba(test.text), 'from scratch':Ensemble(scratch).predict_proba(test.text),

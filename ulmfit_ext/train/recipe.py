@@ -147,6 +147,9 @@ RECIPES = {r.name:r for r in [
            lm=Phase(lr=(2e-2, 2e-3), epochs=11, factor=1., unfreeze='gradual', tops=(1,), **_scripts_drop, **_fastai),
            clas=Phase(lr=(2e-2, 1e-2, 5e-3, 1e-3), epochs=4, unfreeze='gradual', tops=(1,2,3), max_len=20*72,
                       output_p=.2, hidden_p=.15, input_p=.2, embed_p=.025, weight_p=.25, **_fastai)),
+    Recipe('mini',
+           lm=Phase(lr=.004, epochs=4, bs=16, vary_len=True, output_p=.1, hidden_p=.075, input_p=.1, embed_p=.0125, weight_p=.125),
+           clas=Phase(lr=.01, epochs=20, unfreeze='gradual', bs=32, max_len=20*70, output_p=.2, hidden_p=.15, input_p=.2, embed_p=.025, weight_p=.25)),
 ]}
 
 # %% ../../nbs/03_train.recipe.ipynb #98530079
