@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from conftest import TINY, notes
 from ulmfit_ext.classifier import finetune_classifier
 from ulmfit_ext.data.corpus import TextCorpus
-from ulmfit_ext.lm import finetune_lm
+from ulmfit_ext.lm import finetune_lm, pretrain_lm
 from ulmfit_ext.pipeline import ulmfit
 from ulmfit_ext.train.checkpoint import Checkpoint
 from ulmfit_ext.train.state import read_state, write_state
@@ -71,6 +71,26 @@ def test_every_stage_goes_on_where_it_stopped(data, backwards, tmp_path):
         assert log[['fit', 'epoch']].drop_duplicates().shape==log[['fit', 'epoch']].shape
     again = train(3, run_dir=tmp_path/'0', resume=True) # of a run that is done
     assert torch.equal(weights(again), weights(whole))
+
+
+def test_a_sampled_softmax_goes_on_where_it_stopped(tmp_path, monkeypatch):
+    from ulmfit_ext.models import loss
+    real, calls = loss.sampled_cross_entropy, []
+    def sampled(h, w, b, y): # of the few words that there are, fewer
+        calls.append(len(w))
+        return real(h, w, b, y, common=10, sample=4)
+    monkeypatch.setattr(loss, 'sampled_cross_entropy', sampled)
+    def train(seed, *cbs, **kw):
+        set_seed(seed)
+        return pretrain_lm(TextCorpus.from_df(notes(300), valid_pct=.2, min_freq=1), SHORT, config=TINY, softmax='sampled', cbs=list(cbs), **kw)
+    whole = train(1)
+    steps = len(whole.train_losses)
+    assert calls[0]>20 and len(calls)==sum(i/steps<.9-1e-9 for i in range(steps)) and steps-len(calls)>=2 # the last tenth is trained on all words
+    for i, n in enumerate((3, steps//2, steps-1)):
+        with pytest.raises(RuntimeError, match='power cut'): train(1, PowerCut(n), run_dir=tmp_path/str(i))
+        learn = train(2, run_dir=tmp_path/str(i), resume=True)
+        assert torch.equal(weights(learn), weights(whole))
+        np.testing.assert_array_equal(learn.train_losses, whole.train_losses)
 
 
 def test_the_whole_pipeline_goes_on_where_it_stopped(tmp_path):
