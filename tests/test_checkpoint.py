@@ -154,7 +154,7 @@ def test_told_to_stop(folder, sig, monkeypatch):
     fit, epoch, batch = read_state(file)['at']
     assert epoch or batch # the hour was not over: it was written when told to stop
     p = pretrain(folder, sig.name, '--resume')
-    assert p.wait(300)==0
+    assert p.wait(300)==0, p.stderr.read()
     if (folder/'whole').exists():
         one, other = (load_file(folder/d/'model'/'model.safetensors') for d in ('whole', sig.name))
         assert all(torch.equal(one[k], other[k]) for k in one)

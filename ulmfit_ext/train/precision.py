@@ -7,9 +7,9 @@ __all__ = ['fast_bf16', 'next_call', 'no_call', 'AutoPrecision', 'deterministic'
 
 # %% ../../nbs/05_train.precision.ipynb #98fef975
 import os
-import time
+import platform
 from contextlib import contextmanager
-from functools import lru_cache
+from pathlib import Path
 import torch
 from fastcore.all import store_attr
 from fastai.callback.core import Callback
@@ -17,25 +17,19 @@ from fastai.callback.fp16 import MixedPrecision
 from fastai.torch_core import to_float
 
 # %% ../../nbs/05_train.precision.ipynb #2517f7fb
+def _amd() -> bool:
+    "Is the CPU AMD's?"
+    info = Path('/proc/cpuinfo')
+    return 'AuthenticAMD' in (info.read_text() if info.is_file() else platform.processor())
+
 def fast_bf16(
     device=None # A torch device; `None` is the CPU
 ) -> bool:
     "Does `device` multiply bf16 matrices faster than fp32 ones?"
     if torch.device(device or 'cpu').type=='cuda': return torch.cuda.get_device_capability(device)>=(8,0)
     if torch.device(device or 'cpu').type!='cpu': return False
-    return any(getattr(torch.cpu, f, lambda: False)() for f in ('_is_amx_tile_supported', '_is_avx512_bf16_supported')) and _bf16_rate()>1.2
-
-@lru_cache
-def _bf16_rate():
-    "How many times faster this CPU multiplies bf16 matrices: some that have instructions for it are slower"
-    def seconds(dtype):
-        a,b,res = torch.ones(512, 512, dtype=dtype),torch.ones(512, 512, dtype=dtype),[]
-        for _ in range(9):
-            start = time.perf_counter()
-            a@b
-            res.append(time.perf_counter()-start)
-        return min(res)
-    return seconds(torch.float32)/seconds(torch.bfloat16)
+    amx,avx = (getattr(torch.cpu, f, lambda: False)() for f in ('_is_amx_tile_supported', '_is_avx512_bf16_supported'))
+    return amx or avx and _amd()
 
 # %% ../../nbs/05_train.precision.ipynb #084a9075
 def next_call(model, context):
