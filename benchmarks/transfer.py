@@ -2,8 +2,8 @@
 
     python benchmarks/transfer.py PRETRAINED FOLDER [TASK[:SOURCE] ...]
 
-PRETRAINED is what `finetune_lm` takes, FOLDER keeps language models and finished cells: called again, the script goes on where it was.
-Processes with other tasks or sources may share it. Sources are 'tf-idf', 'scratch', 'own' and 'pretrained'.
+PRETRAINED is what `finetune_lm` takes, FOLDER keeps language models. Finished cells are kept in results/transfer.jsonl: called again, the script
+goes on where it was (remove them when the weights are others). Processes with other tasks or sources may work side by side. Sources are 'tf-idf', 'scratch', 'own' and 'pretrained'.
 Language models are shared by all numbers of labels and all seeds. A seed draws the labelled documents, the first weights and the order.
 IMDb is tested on 5,000 reviews, always the same; TF-IDF with logistic regression on the same ones."""
 import json
@@ -73,7 +73,7 @@ def tfidf(df, test):
 
 def main(start, folder, tasks):
     folder.mkdir(parents=True, exist_ok=True)
-    log = folder/'cells.jsonl'
+    log = RESULTS/'transfer.jsonl'
     done = {tuple(c['cell']) for c in cells(log)}
     for task, _, only in (t.partition(':') for t in tasks):
         train, extra, test = texts_of(task)
