@@ -5,6 +5,7 @@
 Perplexity is over all tokens, and says nothing between models of different vocabularies: a word that is not in a vocabulary is an easy
 `xxunk`. Bits per character does: an unknown word costs its `xxunk` and its spelling, letter by letter, as often as each letter stands in
 the unknown words of other text (enwiki-valid). In WikiText the unknown words are unknown to its makers too, so that its bits are too few."""
+import json
 import math
 import re
 import sys
@@ -61,10 +62,11 @@ def curves(folder, file):
     ax.set(xlabel='million tokens', ylabel='perplexity', yscale='log', ylim=(30, 1000))
     ax.set_yticks([40, 60, 100, 200, 400, 1000], [40, 60, 100, 200, 400, 1000])
     ax.minorticks_off()
-    full = .9*m.step.iloc[-1]*32*70/1e6 # see `BlockLoss`
-    ax.axvline(full, color='.6', lw=.8, ls='--')
-    ax.text(full, 300, 'sampled softmax ', ha='right', fontsize=8, color='.4')
-    ax.text(full, 300, ' full', fontsize=8, color='.4')
+    if json.loads((folder/k/'run.json').read_text()).get('softmax')=='sampled':
+        full = .9*m.step.iloc[-1]*32*70/1e6 # see `BlockLoss`
+        ax.axvline(full, color='.6', lw=.8, ls='--')
+        ax.text(full, 300, 'sampled softmax ', ha='right', fontsize=8, color='.4')
+        ax.text(full, 300, ' full', fontsize=8, color='.4')
     ax.legend()
     fig.tight_layout()
     fig.savefig(file, dpi=110)
