@@ -19,6 +19,7 @@ from ulmfit_ext.data.corpus import TextCorpus
 from ulmfit_ext.lm import finetune_lm, pretrain_lm
 from ulmfit_ext.pipeline import ulmfit
 from ulmfit_ext.train.checkpoint import Checkpoint
+from ulmfit_ext.train.precision import fast_bf16
 from ulmfit_ext.train.state import read_state, write_state
 from ulmfit_ext.train.recipe import get_recipe
 
@@ -186,7 +187,7 @@ def test_another_run_is_refused(tmp_path):
     df['v'] = df.index%4==0
     def train(df=df, recipe=SHORT, pretrained=None, config=TINY, backwards=False, **kw): return ulmfit(df, recipe=recipe, pretrained=None, config=config, valid_col='v', backwards=backwards, run_dir=tmp_path/'run', **kw)
     train()
-    for says, kw in dict(labels=dict(df=df.assign(label=df.label.map(dict(sea='land', land='sea')))), backwards=dict(backwards='both'), precision=dict(precision='fp32'),
+    for says, kw in dict(labels=dict(df=df.assign(label=df.label.map(dict(sea='land', land='sea')))), backwards=dict(backwards='both'), precision=dict(precision='fp32' if fast_bf16() else 'bf16'),
                          corpus=dict(df=df.assign(text=df.text+' !')), lr=dict(recipe=SHORT.replace(clas=dict(lr=.1))), emb_sz=dict(config=dict(TINY, emb_sz=8))).items():
         with pytest.raises(ValueError, match=says): train(**kw, resume=True)
 

@@ -115,7 +115,7 @@ def classifier_learner(
                         metrics={'single':accuracy, 'multi':accuracy_multi, 'regression':rmse}[task] if metrics is None else metrics, **kwargs)
     # answers are in fp32: in bf16 a document's would depend on its neighbours
     learn.add_cbs([AutoPrecision(precision, valid=False), FreeMemory()])
-    learn.made_with = dict(weights=None if state is None else state_hash(state), drop_mult=drop_mult, precision=precision, loss=loss_name(learn.loss_func))
+    learn.made_with = dict(weights=None if state is None else state_hash(state), drop_mult=drop_mult, precision=learn.auto_precision.chosen(dls.device), loss=loss_name(learn.loss_func))
     learn.bundle_config = dict(kind='classifier', direction=direction_of(dls), arch=arch, task=task, labels=labels_of(dls),
                                tokenizer=settings_of(dls))
     return learn

@@ -130,7 +130,7 @@ def lm_learner(
                       splitter=awd_lstm_lm_split, opt_func=kwargs.pop('opt_func', phase.opt_func()),
                       metrics=[accuracy, TokenPerplexity()] if metrics is None else metrics, **kwargs)
     learn.add_cbs([AutoPrecision(precision), BlockLoss(softmax), TokenRate(), FreeMemory()])
-    learn.made_with = dict(weights=None if bundle is None else state_hash(bundle.state), drop_mult=drop_mult, precision=precision, softmax=softmax, loss=loss_name(learn.loss_func))
+    learn.made_with = dict(weights=None if bundle is None else state_hash(bundle.state), drop_mult=drop_mult, precision=learn.auto_precision.chosen(dls.device), softmax=softmax, loss=loss_name(learn.loss_func))
     learn.bundle_config = dict(kind='lm', direction=direction, arch=sizes, tokenizer=settings_of(dls))
     return learn
 
@@ -200,15 +200,17 @@ def pretrain_lm(
     run_dir=None, # A new folder for recipe, metrics, checkpoint and the model; `None` keeps nothing
     resume:bool=False, # Go on with the run in `run_dir`, if there is one? It ends as it would have without the break
     embeddings=None, # Folder of a bundle, in any direction, whose word embeddings to start from
+    pretrained=None, # 'mini', 'wt103', a bundle or its folder, in the data's direction, to go on from; `None` starts from nothing
     precision:str='auto', # 'auto', 'bf16' or 'fp32', see `AutoPrecision`
     cbs=None, # More callbacks for training
     **kwargs # For `lm_learner`: `config`, `drop_mult`, `metrics`; and for `Learner`
 ) -> LMLearner:
-    "Train a language model from scratch on general text (ULMFiT, section 3.1)"
+    "Train a language model on general text (ULMFiT, section 3.1), from scratch or on from a pretrained one; raises `ValueError` for both `embeddings` and `pretrained`"
+    if embeddings is not None and pretrained is not None: raise ValueError("embeddings and pretrained are both given, and a pretrained model has its own embeddings: leave one out")
     bundle = None if embeddings is None else load_bundle(embeddings, 'lm')
     def make(phase):
         dls = corpus_or_dls.lm_dls(phase.bs, phase.seq_len, backwards, phase.vary_len) if isinstance(corpus_or_dls, TextCorpus) else corpus_or_dls
-        learn = lm_learner(dls, None, phase, precision=precision, **kwargs)
+        learn = lm_learner(dls, pretrained, phase, precision=precision, **kwargs)
         if bundle is not None:
             words = {k:v for k,v in bundle.state.items() if k in ('0.encoder.weight','1.decoder.bias')}
             load_state(learn.model, {**model_state(learn.model), **remap_vocab(words, bundle.vocab, vocab_of(dls))}, 'the embeddings')
