@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['SIZES', 'bos_of', 'direction_of', 'settings_of', 'check_language', 'check_sizes', 'check_batches', 'TokenRate',
-           'lm_learner', 'lm_phase', 'loss_name', 'data_of', 'run_phase', 'finetune_lm', 'pretrain_lm', 'generate']
+           'lm_learner', 'lm_phase', 'loss_name', 'data_of', 'run_phase', 'finetune_lm', 'pretrain_lm', 'decode_words',
+           'generate']
 
 # %% ../nbs/30_lm.ipynb #7e2f2762
 from dataclasses import replace
@@ -19,8 +20,8 @@ from fastai.callback.progress import ProgressCallback
 from fastai.data.core import DataLoaders
 from fastai.losses import CrossEntropyLossFlat
 from fastai.metrics import accuracy
-from fastai.text.core import BOS, PAD, UNK, defaults
-from fastai.text.learner import LMLearner, decode_spec_tokens
+from fastai.text.core import BOS, PAD, TK_MAJ, TK_REP, TK_UP, TK_WREP, UNK, defaults
+from fastai.text.learner import LMLearner
 from fastai.text.models.awdlstm import AWD_LSTM, awd_lstm_lm_config, awd_lstm_lm_split
 from fastai.text.models.core import get_language_model
 from .train.precision import AutoPrecision
@@ -218,6 +219,22 @@ def pretrain_lm(
         return learn
     return run_phase('pre', recipe, make, epochs, lr, run_dir, resume, cbs)
 
+# %% ../nbs/30_lm.ipynb #6195f270
+def decode_words(
+    tokens:list # With fastai's special tokens
+) -> list: # Of words
+    "Words as they were written before fastai's rules; each special token counts for the word after it, and one without such a word is left out"
+    res = [] # last word first, so that what a token counts for is there already
+    for t in reversed(tokens):
+        if t not in (TK_MAJ,TK_UP,TK_REP,TK_WREP): res.append(t)
+        elif t in (TK_MAJ,TK_UP):
+            if res: res[-1] = res[-1].upper() if t==TK_UP else res[-1].capitalize()
+        elif len(res)>1 and res[-1].isdecimal():
+            n = min(int(res.pop()), 100) # a model may write any number
+            if t==TK_REP: res[-1] *= n
+            else: res += [res[-1]]*(n-1)
+    return res[::-1]
+
 # %% ../nbs/30_lm.ipynb #129a5030
 def generate(
     learn, # An `LMLearner` or a `Bundle` of one, forward or backward
@@ -253,4 +270,4 @@ def generate(
     if bos_of(vocab)!=BOS: # pieces of words
         special = {_space+t for t in defaults.text_spec_tok}
         words = ''.join(w+_space if w in special else w for w in words).replace(_space, ' ').split()
-    return sep.join(decode_spec_tokens(words))
+    return sep.join(decode_words(words))
