@@ -1,9 +1,12 @@
-"All results as one table, printed and put into the front page"
+"All results as tables, printed and put into the front page"
 import json
 from pathlib import Path
 from common import RESULTS
 
-INDEX, MARK = Path(__file__).parents[1]/'nbs'/'index.ipynb', '<!-- benchmarks -->'
+INDEX = Path(__file__).parents[1]/'nbs'/'index.ipynb'
+TASKS = {'trec6':'TREC-6', 'imdb':'IMDb', 'imdb+unsup':'IMDb, language models fine-tuned on the unlabelled reviews too'}
+SOURCES = {'tf-idf':'TF-IDF, logistic regression', 'scratch':'no language model, forward', 'own':'language model of the task\'s text alone, forward', 'pretrained, fwd':'`mini`, forward',
+           'pretrained, bwd':'`mini`, backward', 'pretrained, both':'`mini`, both'}
 ORDER = ['tokenizing', 'data_work', 'loader', 'lm_training', 'classifier_training', 'inference']
 
 
@@ -35,10 +38,26 @@ def tables():
     return text
 
 
+def transfer():
+    "Test errors of transfer.py: means over the seeds, and the lowest and highest"
+    rows, lines = json.loads((RESULTS/'transfer.json').read_text())['rows'], []
+    for task, title in TASKS.items():
+        cells = {(r['what'], r['labels']):r for r in rows if r['task']==task}
+        if not cells: continue
+        labels = sorted({n for _, n in cells})
+        lines += [f'| {title}: labels | '+' | '.join(f'{n:,}' for n in labels)+' |', '|---|'+'--:|'*len(labels)]
+        for k, name in SOURCES.items():
+            found = [cells.get((k, n)) for n in labels]
+            if any(found): lines.append(f'| {name} | '+' | '.join('' if r is None else f"{r['mean']:.1f}"+(f" ({r['min']:.1f} to {r['max']:.1f})" if r['count']>1 else '') for r in found)+' |')
+        lines.append('')
+    return '\n'.join(lines).strip()
+
+
 if __name__=='__main__':
-    text = tables()
-    print(text)
     nb = json.loads(INDEX.read_text(encoding='utf8'))
-    cell = next(c for c in nb['cells'] if c['cell_type']=='markdown' and ''.join(c['source']).startswith(MARK))
-    cell['source'] = f'{MARK}\n{text}'.splitlines(keepends=True)
+    for mark, make in {'<!-- benchmarks -->':tables, '<!-- transfer -->':transfer}.items():
+        text = make()
+        print(text, end='\n\n')
+        cell = next(c for c in nb['cells'] if c['cell_type']=='markdown' and ''.join(c['source']).startswith(mark))
+        cell['source'] = f'{mark}\n{text}'.splitlines(keepends=True)
     INDEX.write_text(json.dumps(nb, indent=1, ensure_ascii=False, sort_keys=True)+'\n', encoding='utf8')
