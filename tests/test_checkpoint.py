@@ -190,6 +190,7 @@ def test_another_run_is_refused(tmp_path):
     for says, kw in dict(labels=dict(df=df.assign(label=df.label.map(dict(sea='land', land='sea')))), backwards=dict(backwards='both'), precision=dict(precision='fp32' if fast_bf16() else 'bf16'),
                          corpus=dict(df=df.assign(text=df.text+' !')), lr=dict(recipe=SHORT.replace(clas=dict(lr=.1))), emb_sz=dict(config=dict(TINY, emb_sz=8))).items():
         with pytest.raises(ValueError, match=says): train(**kw, resume=True)
+    train(precision='bf16' if fast_bf16() else 'fp32', resume=True) # what 'auto' chose, by its name
 
 
 def test_what_other_callbacks_do(tmp_path):
