@@ -43,7 +43,7 @@ def transfer():
     rows, lines = json.loads((RESULTS/'transfer.json').read_text())['rows'], []
     for task, title in TASKS.items():
         cells = {(r['what'], r['labels']):r for r in rows if r['task']==task}
-        if not cells: continue
+        if not any(what.startswith('pretrained') for what, _ in cells): continue # baselines alone say nothing
         labels = sorted({n for _, n in cells})
         lines += [f'| {title}: labels | '+' | '.join(f'{n:,}' for n in labels)+' |', '|---|'+'--:|'*len(labels)]
         for k, name in SOURCES.items():

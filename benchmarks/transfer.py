@@ -102,7 +102,7 @@ def cells(log):
 
 
 def report(log):
-    "Means over the seeds as a table, and drawn"
+    "Means over the seeds as a table, and drawn for tasks with pretrained models"
     import matplotlib
     matplotlib.use('Agg')
     import matplotlib.pyplot as plt
@@ -113,7 +113,7 @@ def report(log):
     table = d.groupby(['task', 'what', 'labels']).error.agg(['mean', 'min', 'max', 'count']).round(2)
     print(table.to_string())
     (RESULTS/'transfer.json').write_text(json.dumps(dict(machine=machine(), rows=table.reset_index().to_dict('records')), indent=1)+'\n')
-    tasks = list(dict.fromkeys(d.task))
+    tasks = list(dict.fromkeys(d.task[d.source=='pretrained']))
     fig, axs = plt.subplots(1, len(tasks), figsize=(5.5*len(tasks), 4.2), squeeze=False)
     for ax, task in zip(axs[0], tasks):
         for what, g in table.loc[task].groupby(level=0):
