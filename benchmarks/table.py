@@ -1,12 +1,9 @@
 "All results as tables, printed and put into the front page"
 import json
 from pathlib import Path
-from common import RESULTS
+from common import RESULTS, SOURCE_NAMES, TASK_NAMES
 
 INDEX = Path(__file__).parents[1]/'nbs'/'index.ipynb'
-TASKS = {'trec6':'TREC-6', 'imdb':'IMDb', 'imdb+unsup':'IMDb, language models fine-tuned on the unlabelled reviews too'}
-SOURCES = {'tf-idf':'TF-IDF, logistic regression', 'scratch':'no language model, forward', 'own':'language model of the task\'s text alone, forward', 'pretrained, fwd':'`mini`, forward',
-           'pretrained, bwd':'`mini`, backward', 'pretrained, both':'`mini`, both'}
 ORDER = ['tokenizing', 'data_work', 'loader', 'lm_training', 'classifier_training', 'inference']
 
 
@@ -41,12 +38,12 @@ def tables():
 def transfer():
     "Test errors of transfer.py: means over the seeds, and the lowest and highest"
     rows, lines = json.loads((RESULTS/'transfer.json').read_text())['rows'], []
-    for task, title in TASKS.items():
+    for task, title in TASK_NAMES.items():
         cells = {(r['what'], r['labels']):r for r in rows if r['task']==task}
         if not any(what.startswith('pretrained') for what, _ in cells): continue # baselines alone say nothing
         labels = sorted({n for _, n in cells})
         lines += [f'| {title}: labels | '+' | '.join(f'{n:,}' for n in labels)+' |', '|---|'+'--:|'*len(labels)]
-        for k, name in SOURCES.items():
+        for k, name in SOURCE_NAMES.items():
             found = [cells.get((k, n)) for n in labels]
             if any(found): lines.append(f'| {name} | '+' | '.join('' if r is None else f"{r['mean']:.1f}"+(f" ({r['min']:.1f} to {r['max']:.1f})" if r['count']>1 else '') for r in found)+' |')
         lines.append('')

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 import pandas as pd
-from common import RESULTS, data, machine
+from common import RESULTS, SOURCE_NAMES, TASK_NAMES, data, machine
 from fastai.torch_core import set_seed
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
@@ -114,15 +114,18 @@ def report(log):
     print(table.to_string())
     (RESULTS/'transfer.json').write_text(json.dumps(dict(machine=machine(), rows=table.reset_index().to_dict('records')), indent=1)+'\n')
     tasks = list(dict.fromkeys(d.task[d.source=='pretrained']))
-    fig, axs = plt.subplots(1, len(tasks), figsize=(5.5*len(tasks), 4.2), squeeze=False)
+    fig, axs = plt.subplots(1, len(tasks), figsize=(max(5.5*len(tasks), 7), 4.8), squeeze=False, layout='constrained')
     for ax, task in zip(axs[0], tasks):
-        for what, g in table.loc[task].groupby(level=0):
-            g = g.droplevel(0)
-            ax.errorbar(g.index, g['mean'], [g['mean']-g['min'], g['max']-g['mean']], marker='o', ms=4, lw=1.2, capsize=2, label=what)
-        ax.set(title=task, xscale='log', xlabel='labels', ylabel='test error %', ylim=(0, None))
-        ax.set_xticks(sorted(set(table.loc[task].index.get_level_values(1))), sorted(set(table.loc[task].index.get_level_values(1))))
-        ax.legend()
-    fig.tight_layout()
+        found = table.loc[task]
+        for what, name in SOURCE_NAMES.items():
+            if what not in found.index: continue
+            g = found.loc[what]
+            ax.errorbar(g.index, g['mean'], [g['mean']-g['min'], g['max']-g['mean']], marker='o', ms=4, lw=1.2, capsize=2, label=name.replace('`', ''))
+        ax.set(title=TASK_NAMES[task], xscale='log', xlabel='labels', ylabel='test error %', ylim=(0, None))
+        labels = sorted(set(found.index.get_level_values(1)))
+        ax.set_xticks(labels, labels)
+        ax.minorticks_off()
+    fig.legend(*axs[0,0].get_legend_handles_labels(), loc='outside lower center', ncols=2)
     fig.savefig(RESULTS/'transfer.png', dpi=110)
 
 
