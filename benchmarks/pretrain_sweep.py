@@ -2,8 +2,8 @@
 
     python benchmarks/pretrain_sweep.py [TOKENS [TRIAL ...]]
 
-The first trials differ from the very first in one thing each. The last two are a backward model of the size `mini`, from nothing and from the word embeddings of
-the forward one that comes with the package. Trials may run side by side."""
+The first trials differ from the very first in one thing each, the one with the sampled softmax from the one before it. The last two are a backward model of the size
+`mini`, from nothing and from the word embeddings of the forward one that comes with the package. Trials may run side by side."""
 import json
 import sys
 import time
@@ -13,7 +13,7 @@ from fastai.torch_core import set_seed
 from ulmfit_ext.all import *
 
 BASE = dict(emb_sz=256, n_hid=640, bs=32, lr=4e-3, alpha=2., beta=1., drop_mult=1., softmax='full', backwards=False, embeddings=False)
-TRIALS = [dict(), dict(lr=8e-3), dict(bs=16), dict(alpha=0., beta=0.), dict(emb_sz=320), dict(n_hid=512),
+TRIALS = [dict(), dict(lr=8e-3), dict(bs=16), dict(alpha=0., beta=0.), dict(emb_sz=320), dict(n_hid=512), dict(n_hid=512, softmax='sampled'),
           *(dict(n_hid=512, softmax='sampled', backwards=True, embeddings=e) for e in (False, True))]
 
 

@@ -176,15 +176,19 @@ def pretrain(
         from ulmfit_ext.train.precision import AutoPrecision, deterministic as only_deterministic
         from ulmfit_ext.train.recipe import get_recipe
         from ulmfit_ext.data.corpus import TextCorpus
-        from ulmfit_ext.models.weights import last_metrics
-        from ulmfit_ext.lm import SIZES, pretrain_lm
+        from ulmfit_ext.data.tokenize import tokenizer_settings
+        from ulmfit_ext.models.weights import last_metrics, pretrained as get_pretrained
+        from ulmfit_ext.lm import SIZES, check_language, check_start, pretrain_lm
         rec,pretrained = get_recipe(recipe),None if pretrained=='none' else pretrained
         _check_size(size, pretrained)
+        check_start(embeddings, pretrained)
+        bundle = get_pretrained(pretrained, 'bwd' if backwards else 'fwd')
+        if bundle is not None: check_language(bundle, tokenizer_settings(lang), 'the pretrained model')
         print('Reading and tokenising')
         corpus = TextCorpus.from_files(files, text_col, valid, max_tokens=max_tokens, seed=seed, lang=lang, max_vocab=max_vocab, encoding=encoding)
         print(f'{corpus}\nTraining in {AutoPrecision(precision.value).chosen(default_device())}')
         set_seed(seed)
-        with only_deterministic(deterministic): learn = pretrain_lm(corpus, rec, backwards, epochs, lr, out, resume, embeddings, pretrained, precision.value, softmax=softmax.value,
+        with only_deterministic(deterministic): learn = pretrain_lm(corpus, rec, backwards, epochs, lr, out, resume, embeddings, bundle, precision.value, softmax=softmax.value,
                                                                      config=None if pretrained else SIZES[size.value if size else 'small'])
         print(f"\nValidation perplexity {last_metrics(learn)['perplexity']:.1f}. The model is in {out/'model'}")
 

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['SIZES', 'bos_of', 'direction_of', 'settings_of', 'check_language', 'check_sizes', 'check_batches', 'TokenRate',
-           'lm_learner', 'lm_phase', 'loss_name', 'data_of', 'run_phase', 'finetune_lm', 'pretrain_lm', 'decode_words',
-           'generate']
+           'lm_learner', 'lm_phase', 'loss_name', 'data_of', 'run_phase', 'finetune_lm', 'check_start', 'pretrain_lm',
+           'decode_words', 'generate']
 
 # %% ../nbs/30_lm.ipynb #7e2f2762
 from dataclasses import replace
@@ -192,6 +192,10 @@ def finetune_lm(
                      epochs, lr, run_dir, resume, cbs)
 
 # %% ../nbs/30_lm.ipynb #927641fc
+def check_start(embeddings, pretrained):
+    "Raises `ValueError` where pretraining is to start from two things"
+    if embeddings is not None and pretrained is not None: raise ValueError("embeddings and pretrained are both given, and a pretrained model has its own embeddings: leave one out")
+
 def pretrain_lm(
     corpus_or_dls, # A `TextCorpus`, or fastai language-model `DataLoaders`
     recipe='paper', # A name in `RECIPES`, a `Recipe`, or the path of one in JSON
@@ -207,7 +211,7 @@ def pretrain_lm(
     **kwargs # For `lm_learner`: `config`, `drop_mult`, `metrics`; and for `Learner`
 ) -> LMLearner:
     "Train a language model on general text (ULMFiT, section 3.1), from scratch or on from a pretrained one; raises `ValueError` for both `embeddings` and `pretrained`"
-    if embeddings is not None and pretrained is not None: raise ValueError("embeddings and pretrained are both given, and a pretrained model has its own embeddings: leave one out")
+    check_start(embeddings, pretrained)
     bundle = None if embeddings is None else load_bundle(embeddings, 'lm')
     def make(phase):
         dls = corpus_or_dls.lm_dls(phase.bs, phase.seq_len, backwards, phase.vary_len) if isinstance(corpus_or_dls, TextCorpus) else corpus_or_dls
