@@ -5,7 +5,7 @@
 PRETRAINED is what `finetune_lm` takes, FOLDER keeps language models. Finished cells are kept in results/transfer.jsonl: called again, the script
 goes on where it was (remove them when the weights are others). Processes with other tasks or sources may work side by side. Sources are 'tf-idf', 'scratch', 'own' and 'pretrained'.
 Language models are shared by all numbers of labels and all seeds. A seed draws the labelled documents, the first weights and the order.
-The grid is planned by its cost: from scratch and with the task's own language model, classifiers read forward only, and IMDb's 5,000 labels have one seed. IMDb is
+The grid is planned by its cost: from scratch and with the task's own language model, classifiers read forward only, and those of IMDb with 5,000 labels have one seed. IMDb is
 tested on 5,000 reviews, always the same, TF-IDF with logistic regression on the same ones; its language models have a sampled softmax, and its answers are in bf16 where
 that is faster."""
 import json
