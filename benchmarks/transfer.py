@@ -1,9 +1,10 @@
 """What transfer is worth: test error by the number of labels, from scratch, with a language model of the task's text alone, and from pretrained ones
 
-    python benchmarks/transfer.py PRETRAINED FOLDER [TASK[:SOURCE] ...]
+    python benchmarks/transfer.py PRETRAINED FOLDER [TASK[:SOURCE[:PART]] ...]
 
 PRETRAINED is what `finetune_lm` takes, FOLDER keeps language models. Finished cells are kept in results/transfer.jsonl: called again, the script
-goes on where it was (remove them when the weights are others). Processes with other tasks or sources may work side by side. Sources are 'tf-idf', 'scratch', 'own' and 'pretrained'.
+goes on where it was (remove them when the weights are others). Sources are 'tf-idf', 'scratch', 'own' and 'pretrained'. A part is 'fwd' or 'bwd', that language model alone,
+or a seed. Processes with other arguments may work side by side, once the language models are there.
 Language models are shared by all numbers of labels and all seeds. A seed draws the labelled documents, the first weights and the order.
 The grid is planned by its cost: from scratch and with the task's own language model, classifiers read forward only, and those of IMDb with 5,000 labels have one seed. IMDb is
 tested on 5,000 reviews, always the same, TF-IDF with logistic regression on the same ones; its language models have a sampled softmax, and its answers are in bf16 where
@@ -23,9 +24,9 @@ from sklearn.pipeline import make_pipeline
 from ulmfit_ext.all import *
 
 SEEDS = (1, 2, 3)
-# numbers of labels with the classifier's epochs; epochs of the language model, and of one that starts from nothing; batches of both; loss of the language model
-_imdb = dict(sizes={100:15, 500:10, 1000:8, 5000:4}, lm=1, own=2, bs=16, lm_bs=64, softmax='sampled')
-TASKS = {'trec6':dict(sizes={100:20, 500:20, 0:10}, lm=4, own=15, bs=32, lm_bs=16, softmax='full'), 'imdb':_imdb, 'imdb+unsup':_imdb}
+# numbers of labels with the classifier's epochs and batches, documents to watch; the language model's epochs, and of one that starts from nothing, batches and loss
+_imdb = dict(sizes={100:(15, 16), 500:(10, 16), 1000:(8, 32), 5000:(4, 32)}, watch=20, lm=1, own=2, lm_bs=64, softmax='sampled')
+TASKS = {'trec6':dict(sizes={100:(20, 32), 500:(20, 32), 0:(10, 32)}, watch=200, lm=4, own=15, lm_bs=16, softmax='full'), 'imdb':_imdb, 'imdb+unsup':_imdb}
 
 
 def texts_of(task):
@@ -49,22 +50,22 @@ def language_model(task, source, direction, folder, train, extra, start):
     return run/'model'
 
 
-def draw(train, n, seed):
+def draw(train, n, seed, watch):
     "`n` labelled documents, and others to watch; with `n` 0 all but a twentieth"
     sub, rest = train_test_split(train, train_size=n or .95, random_state=seed, stratify=train.label)
-    return pd.concat([sub.assign(is_valid=False), rest.sample(min(len(rest), 200), random_state=0).assign(is_valid=True)], ignore_index=True)
+    return pd.concat([sub.assign(is_valid=False), rest.sample(min(len(rest), watch), random_state=0).assign(is_valid=True)], ignore_index=True)
 
 
 def classify(task, lms, df, test, n, seed):
     "Test errors by direction, and of both"
-    t, learns = TASKS[task], {}
+    (epochs, bs), learns = TASKS[task]['sizes'][n], {}
     vocab = None if lms['fwd'] is None else pretrained(lms['fwd'], 'fwd').vocab
     corpus = TextCorpus.from_df(df, label_col='label', valid_col='is_valid', vocab=vocab, seed=seed)
-    recipe = get_recipe('mini').replace(clas=dict(bs=t['bs']))
+    recipe = get_recipe('mini').replace(clas=dict(bs=bs))
     if lms['fwd'] is None: recipe = recipe.replace(clas=dict(lr=.005, unfreeze='full', factor=1.)) # all of it learns from the start
     for k, lm in lms.items():
         set_seed(seed)
-        learns[k] = finetune_classifier(corpus.clas_dls(recipe.clas.bs, k=='bwd'), lm, recipe, t['sizes'][n], **({} if lm else dict(config=SIZES['mini'])))
+        learns[k] = finetune_classifier(corpus.clas_dls(recipe.clas.bs, k=='bwd'), lm, recipe, epochs, **({} if lm else dict(config=SIZES['mini'])))
     ens = Ensemble(learns['fwd'], learns.get('bwd'))
     if not task.startswith('imdb'): return ens.evaluate(test.text, test.label)['error %'].to_dict()
     with TemporaryDirectory() as tmp:
@@ -81,14 +82,18 @@ def main(start, folder, tasks):
     folder.mkdir(parents=True, exist_ok=True)
     log = RESULTS/'transfer.jsonl'
     done = {tuple(c['cell']) for c in cells(log)}
-    for task, _, only in (t.partition(':') for t in tasks):
+    for task, only, part in ((t+'::').split(':')[:3] for t in tasks):
         train, extra, test = texts_of(task)
+        if part in ('fwd', 'bwd'):
+            language_model(task, only, part, folder/'lm', train, extra, start if only=='pretrained' else None)
+            continue
         for source in ('tf-idf', 'scratch', 'own', 'pretrained'):
             if 'unsup' in task and source!='pretrained' or only not in ('', source): continue
             for n in TASKS[task]['sizes']:
                 for seed in SEEDS[:1 if n==5000 else None]:
+                    if part not in ('', str(seed)): continue
                     if (cell := (task, source, n, seed)) in done: continue
-                    df, directions = draw(train, n, seed), ('fwd', 'bwd') if source=='pretrained' else ('fwd',)
+                    df, directions = draw(train, n, seed, TASKS[task]['watch']), ('fwd', 'bwd') if source=='pretrained' else ('fwd',)
                     lms = {k:None if source in ('tf-idf', 'scratch') else language_model(task, source, k, folder/'lm', train, extra, start if source=='pretrained' else None) for k in directions}
                     begin = time.time()
                     errors = tfidf(df, test) if source=='tf-idf' else classify(task, lms, df, test, n, seed)
