@@ -1,6 +1,6 @@
 """How well a pretrained pair of language models reads text that it has not seen: perplexity, unknown words, bits per character
 
-    python benchmarks/perplexity.py FOLDER      # with the run folders `fwd` and `bwd` of `ulmfit pretrain`
+    python benchmarks/perplexity.py FOLDER [TOKENS]     # with the run folders `fwd` and `bwd` of `ulmfit pretrain`, after so many million tokens in an earlier run
 
 Perplexity is over all tokens, and says nothing between models of different vocabularies: a word that is not in a vocabulary is an easy
 `xxunk`. Bits per character does: an unknown word costs its `xxunk` and its spelling, letter by letter, as often as each letter stands in
@@ -47,7 +47,7 @@ def one(bundle, texts, bits):
                 bits_per_character=round((math.log2(perplexity)*tokens+spelt)/sum(map(len, texts)), 4))
 
 
-def curves(folder, file):
+def curves(folder, file, before):
     import matplotlib
     matplotlib.use('Agg')
     import matplotlib.pyplot as plt
@@ -57,16 +57,15 @@ def curves(folder, file):
         if not log.exists(): continue
         d = pd.read_json(log, lines=True).reindex(columns=['step', 'loss', 'perplexity'])
         m, v = d[d.loss.notna()], d[d.perplexity.notna()]
-        line, = ax.plot(m.step*32*70/1e6, m.loss.map(math.exp), lw=.9, label=f'{k}, training')
-        ax.plot(v.step*32*70/1e6, v.perplexity, 'o', color=line.get_color(), label=f'{k}, enwiki-valid')
-    ax.set(xlabel='million tokens', ylabel='perplexity', yscale='log', ylim=(30, 1000))
+        line, = ax.plot(before+m.step*32*70/1e6, m.loss.map(math.exp), lw=.9, label=f'{k}, training')
+        ax.plot(before+v.step*32*70/1e6, v.perplexity, dict(fwd='x', bwd='o')[k], mfc='none', ms=8, color=line.get_color(), label=f'{k}, enwiki-valid')
+    ax.set(xlabel='million tokens', ylabel='perplexity', yscale='log', ylim=(30, min(1000, 1.5*math.exp(m.loss.max()))))
     ax.set_yticks([40, 60, 100, 200, 400, 1000], [40, 60, 100, 200, 400, 1000])
     ax.minorticks_off()
     if json.loads((folder/k/'run.json').read_text()).get('softmax')=='sampled':
-        full = .9*m.step.iloc[-1]*32*70/1e6 # see `BlockLoss`
+        full = before+.9*v.step.iloc[-1]*32*70/1e6 # see `BlockLoss`
         ax.axvline(full, color='.6', lw=.8, ls='--')
-        ax.text(full, 300, 'sampled softmax ', ha='right', fontsize=8, color='.4')
-        ax.text(full, 300, ' full', fontsize=8, color='.4')
+        for text, ha in (('sampled softmax ', 'right'), (' full', 'left')): ax.text(full, .6, text, ha=ha, fontsize=8, color='.4', transform=ax.get_xaxis_transform())
     ax.legend()
     fig.tight_layout()
     fig.savefig(file, dpi=110)
@@ -82,4 +81,4 @@ if __name__=='__main__':
         for name in ('enwiki-test', 'wikitext103-test'):
             rows.append(dict(what=f'{name}, {k}', words=len(bundle.vocab), **one(bundle, texts_of(name), bits)))
             save('perplexity', rows)
-    curves(folder, RESULTS/'perplexity.png')
+    curves(folder, RESULTS/'perplexity.png', float(sys.argv[2]) if len(sys.argv)>2 else 0.)

@@ -24,14 +24,16 @@ def tables():
         text += '\n'.join(f"| {r['what']} | {r['build']:,} | {r['read']:,} | {r['memory']:,} |" for r in found['scaling']['rows'])
     if 'matrix_rate' in found:
         rows = {r['what']:r['ours'] for r in found['matrix_rate']['rows']}
-        text += '\n\nHow near the machine\'s limit: ' + '; '.join(f"{k} {number(v)} {'GFLOP/s' if 'products' in k else '%'}" for k, v in rows.items()) + '.'
+        text += '\n\n| how near to the limit of the machine (`benchmarks/matrix_rate.py`) | |\n|---|--:|\n'
+        text += '\n'.join(f"| {k} | {number(v)} {'GFLOP/s' if 'products' in k else '%'} |" for k, v in rows.items())
     if 'same_tokens' in found:
         rows = found['same_tokens']['rows']
-        docs, toks, diff = (sum(r[k] for r in rows) for k in ('documents', 'tokens', 'different'))
-        text += f'\n\nThe tokens are the same: all IMDb reviews and articles of Wikipedia, {docs:,} documents with {toks:,} tokens, {diff:,} of them different from fastai\'s (`benchmarks/same_tokens.py`).'
+        toks, diff = (sum(r[k] for r in rows) for k in ('tokens', 'different'))
+        docs = [sum(r['documents'] for r in rows if r['what'].startswith(k)) for k in ('imdb', 'enwiki')]
+        text += f'\n\nThe tokens are fastai\'s: {diff or "none"} of {docs[0]:,} IMDb reviews and {docs[1]:,} articles of Wikipedia, {toks:,} tokens, comes out differently (`benchmarks/same_tokens.py`).'
     if 'quality' in found:
-        text += '\n\nA language model in bf16 with the loss in blocks, and in fp32 without (`benchmarks/quality.py`): '
-        text += '; '.join(f"{r['what']} {r['ours']:.3f} and {r['stock']:.3f}" for r in found['quality']['rows']) + '.'
+        text += '\n\nWhat bf16 costs in quality: a language model in bf16 with the loss in blocks, and in fp32 without (`benchmarks/quality.py`):\n\n| | ours | fp32 |\n|---|--:|--:|\n'
+        text += '\n'.join(f"| {r['what']} | {r['ours']:.3f} | {r['stock']:.3f} |" for r in found['quality']['rows'])
     return text
 
 

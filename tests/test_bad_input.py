@@ -7,13 +7,16 @@ import numpy as np
 import pandas as pd
 import pytest
 from fastai.data.block import DataBlock
+from fastai.data.core import TfmdLists
 from fastai.data.transforms import ColReader, RandomSplitter
-from fastai.text.data import TextBlock, TextDataLoaders
+from fastai.losses import CrossEntropyLossFlat
+from fastai.text.core import Tokenizer, WordTokenizer
+from fastai.text.data import LMDataLoader, Numericalize, TextBlock, TextDataLoaders
 from conftest import TINY, notes
 from ulmfit_ext.classifier import classifier_learner, finetune_classifier
 from ulmfit_ext.data.corpus import TextCorpus, read_table
 from ulmfit_ext.ensemble import Ensemble
-from ulmfit_ext.lm import finetune_lm, lm_learner
+from ulmfit_ext.lm import finetune_lm, generate, lm_learner, pretrain_lm
 from ulmfit_ext.models.weights import fastai_bundle, load_bundle
 from ulmfit_ext.pipeline import ulmfit
 from ulmfit_ext.train.checkpoint import Checkpoint
@@ -53,6 +56,28 @@ case('numbers among the texts', TypeError)(lambda tmp: ulmfit(changed('text', 3,
 case('missing text column in the unlabeled data')(lambda tmp: ulmfit(notes(40), unlabeled=notes(5).rename(columns={'text':'txt'})))
 case('valid_pct that leaves nothing')(lambda tmp: ulmfit(notes(40), valid_pct=.001))
 case('valid_pct of everything')(lambda tmp: ulmfit(notes(40), valid_pct=1.))
+case('a blank that says nothing of validation')(lambda tmp: ulmfit(notes(40).assign(v=[True, False, None, False]*10), valid_col='v'))
+case('validation in words')(lambda tmp: ulmfit(notes(40).assign(v=['True', 'False']*20), valid_col='v'))
+case('0 and 1 in words')(lambda tmp: ulmfit(notes(40).assign(a=['0', '1']*20, b='0'), label_col=['a', 'b']))
+case('the name of a file as unlabeled texts', TypeError)(lambda tmp: ulmfit(notes(40), unlabeled='more.csv'))
+case('no epochs')(lambda tmp: finetune_classifier(corpus().clas_dls(), None, config=TINY, epochs=0))
+case('a corpus in place of DataLoaders', TypeError)(lambda tmp: finetune_lm(corpus()))
+case('a classifier\'s DataLoaders for a language model')(lambda tmp: finetune_lm(corpus().clas_dls(), None, config=TINY))
+case('data that is no Datasets')(lambda tmp: finetune_lm(lists(notes(99))))
+case('dropout among the sizes')(lambda tmp: finetune_classifier(corpus().clas_dls(), None, config=dict(TINY, output_p=.1)))
+case('sizes that are not the encoder\'s')(lambda tmp: finetune_classifier(corpus().clas_dls(), lm(corpus()), config=dict(n_hid=99)))
+case('weights of classes in a loss and beside it')(lambda tmp: finetune_classifier(corpus().clas_dls(), None, config=TINY, loss_func=CrossEntropyLossFlat(), class_weights='balanced'))
+case('unknown weights of classes')(lambda tmp: finetune_classifier(corpus().clas_dls(), None, config=TINY, class_weights='equal'))
+case('a class without a weight')(lambda tmp: finetune_classifier(corpus().clas_dls(), None, config=TINY, class_weights=dict(sea=1.)))
+case('backwards=True for data that reads forward')(lambda tmp: pretrain_lm(corpus().lm_dls(2), backwards=True, config=TINY))
+case('embeddings of another language')(lambda tmp: pretrain_lm(corpus(lang='xx').lm_dls(2), embeddings=bundle(tmp), config=TINY))
+case('embeddings of a classifier')(lambda tmp: pretrain_lm(corpus().lm_dls(2), embeddings=clas(corpus()).bundle(), config=TINY))
+case('models of different splits in different words')(lambda tmp: Ensemble(clas(corpus(seed=1)), clas(corpus(seed=2, vocab=sorted(corpus().vocab, reverse=True)), True)))
+case('another number of labels than of texts')(lambda tmp: Ensemble(clas(corpus())).evaluate(['a text', 'another'], ['sea']))
+case('a confusion matrix of numbers')(lambda tmp: Ensemble(clas(TextCorpus.from_df(notes(40).assign(label=np.linspace(0, 1, 40)), label_col='label'))).plot_confusion())
+case('writing without temperature')(lambda tmp: generate(lm(corpus()), temperature=0))
+case('writing with a classifier')(lambda tmp: generate(clas(corpus()).bundle()))
+case('a recipe without a phase')(lambda tmp: get_recipe(written(tmp/'r.json', b'{"name": "short", "lm": {}, "clas": {}}')))
 case('valid_col of nothing')(lambda tmp: ulmfit(notes(40).assign(v=False), valid_col='v'))
 case('unknown recipe')(lambda tmp: ulmfit(notes(40), recipe='papper'))
 case('unknown pretrained name')(lambda tmp: ulmfit(notes(40), pretrained='wt1003'))
@@ -86,6 +111,8 @@ case('broken csv')(lambda tmp: read_table(written(tmp/'a.csv', b'a,b\n1,2,3,4\n1
 case('broken jsonl')(lambda tmp: read_table(written(tmp/'a.jsonl', b'{"text": ')))
 case('broken parquet')(lambda tmp: read_table(written(tmp/'a.parquet', b'PAR2')))
 case('broken gzip', (ValueError, OSError))(lambda tmp: read_table(written(tmp/'a.csv.gz', b'not gzip')))
+case('parquet without a package for it')(lambda tmp: without_pyarrow(lambda: read_table(written(tmp/'a.parquet', b'PAR1'))))
+case('a broken file among many')(lambda tmp: TextCorpus.from_files([written(tmp/'a.txt', b'all well'), written(tmp/'b.csv', b'text\ncaf\xe9\n')]))
 case('unknown ending')(lambda tmp: read_table(written(tmp/'a.xlsx', b'')))
 case('a million empty rows')(lambda tmp: ulmfit(pd.DataFrame(dict(text=['']*1_000_000, label=['sea', 'land']*500_000))))
 case('numbers and their names as labels')(lambda tmp: ulmfit(notes(40).assign(label=[1, '1']*20)))
@@ -112,13 +139,13 @@ case('a bundle with other words')(lambda tmp: forged(tmp, 'vocab.json', lambda b
 case('a bundle of a later format')(lambda tmp: forged(tmp, 'config.json', lambda b: b.replace(b'"format": 1', b'"format": 2')))
 case('a bundle that says it is larger')(lambda tmp: forged(tmp, 'config.json', lambda b: b.replace(b'"n_hid": 24', b'"n_hid": 2400000')))
 case('a bundle of nothing but brackets')(lambda tmp: forged(tmp, 'vocab.json', lambda b: b'['*10**6))
-case('an enormous configuration')(lambda tmp: forged(tmp, 'config.json', lambda b: b+b' '*10**6))
+case('an enormous configuration')(lambda tmp: forged(tmp, 'config.json', lambda b: b+b' '*2**24))
 case('a bundle with a link out of it')(lambda tmp: linked(tmp))
 case('a folder that is no bundle', FileNotFoundError)(lambda tmp: load_bundle(tmp))
 case('a vocabulary that is a program')(lambda tmp: fastai_archive(tmp, pickle.dumps(print)))
 case('a .pth that is a program')(lambda tmp: fastai_archive(tmp, pickle.dumps(['a']), pickle.dumps(print)))
 
-SAYS = {'a million empty rows':'1000000 of 1000000 rows', 'going on with another recipe':"has recipe.", 'going on with other texts':'has corpus', 'going on with other labels':'has classes',
+SAYS = {'parquet without a package for it':'pip install pyarrow', 'a broken file among many':'b.csv', 'a recipe without a phase':"lacks 'pre'", 'a blank that says nothing of validation':'10 of 40 rows', '0 and 1 in words':'40 of 40 rows', 'a million empty rows':'1000000 of 1000000 rows', 'going on with another recipe':"has recipe.", 'going on with other texts':'has corpus', 'going on with other labels':'has classes',
         'going on with another seed':'has seed 42', 'going on with a damaged run.json':'run.json', 'two runs in one folder':'another run', 'a bundle with changed weights':'sha256', 'a bundle with other words':'vocab.json',
         'a bundle of a later format':'format 2', 'a bundle that says it is larger':'shape', 'an enormous configuration':'bytes', 'a bundle with a link out of it':'link', 'a vocabulary that is a program':'builtins.print',
         'going on where the same bits were not insisted on':'has deterministic None', 'a language model of another language':"as 'en'", 'an encoder of another language':"as 'en'", 'a pretrained model of another language than the table':"as 'de': use"}
@@ -129,6 +156,14 @@ def raw_dls(df):
     "Stock data from text that is taken as it is"
     block = DataBlock(TextBlock.from_df('text', is_lm=True, seq_len=8, rules=[]), get_x=ColReader('text'), splitter=RandomSplitter(seed=1))
     return block.dataloaders(df, bs=4, seq_len=8)
+
+def lists(df):
+    "fastai's `TfmdLists` of texts"
+    tok = Tokenizer(WordTokenizer())
+    return TfmdLists(df.text.tolist(), [tok, Numericalize(list(corpus().vocab))], splits=[range(80), range(80, 99)], dl_type=LMDataLoader).dataloaders(bs=2, seq_len=8)
+
+def without_pyarrow(f):
+    with mock.patch('pandas.read_parquet', side_effect=ImportError("Unable to find a usable engine; tried using: 'pyarrow'.\nIt is not there.")): f()
 
 def written(path, data):
     path.write_bytes(data)

@@ -46,7 +46,7 @@ def weights(learn): return torch.cat([p.detach().flatten() for p in learn.model.
 def lm_corpus(backwards): return TextCorpus.from_df(notes(120), valid_pct=.2, min_freq=1).lm_dls(8, 10, backwards, vary_len=True)
 def lm_stock(backwards): return TextDataLoaders.from_df(notes(120), text_col='text', is_lm=True, seq_len=10, bs=8, backwards=backwards, valid_pct=.2, seed=3)
 def clas_corpus(backwards): return TextCorpus.from_df(notes(60), label_col='label', valid_pct=.2, min_freq=1).clas_dls(10, backwards)
-def clas_stock(backwards): return TextDataLoaders.from_df(notes(60), text_col='text', label_col='label', bs=10, backwards=backwards, valid_pct=.2, seed=3)
+def clas_stock(backwards): return TextDataLoaders.from_df(notes(60).assign(valid=[i%5==0 for i in range(60)]), text_col='text', label_col='label', valid_col='valid', bs=10, backwards=backwards)
 
 
 @pytest.mark.parametrize('backwards', [False, True])
@@ -217,6 +217,28 @@ def test_what_other_callbacks_do(tmp_path):
             file = tmp_path/f'{i} {n}'
             with pytest.raises(RuntimeError, match='power cut'): train(make, Checkpoint(file, 0), PowerCut(n))
             assert torch.equal(weights(train(make, Checkpoint(file, 0, resume=True))), whole), (i, n)
+
+
+def test_a_finished_run_is_not_saved_over(tmp_path):
+    "Gone on with, a finished run is skipped; a callback that saves the model at the end saves the trained one"
+    from fastai.callback.tracker import SaveModelCallback
+    from fastai.test_utils import synth_learner
+    for resume in (False, True):
+        learn = synth_learner(n_trn=10, path=tmp_path)
+        with learn.no_bar(), learn.no_logging(): learn.fit(2, cbs=[SaveModelCallback(at_end=True, fname='best'), Checkpoint(tmp_path/'file', resume=resume)])
+        learn.load('best')
+        if resume: assert torch.equal(weights(learn), trained)
+        trained = weights(learn)
+
+
+def test_another_split_is_another_run(tmp_path):
+    "Stock data whose split is drawn anew would train on what was validated on"
+    def train(seed, **kw):
+        dls = TextDataLoaders.from_df(notes(60), text_col='text', label_col='label', bs=10, valid_pct=.2, seed=seed, text_vocab=clas_corpus(False).vocab[0])
+        return finetune_classifier(dls, None, SHORT, config=TINY, run_dir=tmp_path/'run', **kw)
+    with pytest.raises(RuntimeError, match='power cut'): train(1, cbs=PowerCut(30))
+    with pytest.raises(ValueError, match='has data.train'): train(2, resume=True)
+    train(1, resume=True)
 
 
 def test_the_log_of_a_run_that_is_cut_off_twice(tmp_path):

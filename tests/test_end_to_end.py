@@ -4,9 +4,12 @@ import pytest
 import torch
 from fastai.callback.core import Callback
 from fastai.callback.progress import *
+from fastai.metrics import F1Score, accuracy
 from conftest import TINY, notes
+from ulmfit_ext.classifier import finetune_classifier
+from ulmfit_ext.data.corpus import TextCorpus
 from ulmfit_ext.infer.predict import load_predictor
-from ulmfit_ext.models.weights import load_bundle
+from ulmfit_ext.models.weights import last_metrics, load_bundle
 from ulmfit_ext.pipeline import ulmfit
 from ulmfit_ext.train.recipe import get_recipe
 
@@ -52,6 +55,15 @@ def test_order_and_company_do_not_matter():
     one_by_one = np.concatenate([clf.predict_proba([t]) for t in texts])
     perm = np.random.default_rng(0).permutation(len(texts))
     np.testing.assert_allclose(clf.predict_proba([texts[i] for i in perm]), one_by_one[perm], atol=1e-5)
+
+
+def test_a_metric_that_is_no_number(tmp_path):
+    "It is shown, and kept out of what JSON holds"
+    df = notes(60)
+    corpus = TextCorpus.from_df(df, label_col='label')
+    learn = finetune_classifier(corpus.clas_dls(10), None, config=TINY, epochs=1, metrics=[accuracy, F1Score(average=None)], run_dir=tmp_path/'run')
+    assert set(last_metrics(learn))=={'train_loss', 'valid_loss', 'accuracy'}
+    assert 'accuracy' in (tmp_path/'run'/'metrics.jsonl').read_text()
 
 
 @pytest.mark.parametrize('task', ['multi', 'one-hot', 'regression', 'integers'])

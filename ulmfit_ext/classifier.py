@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import nn
-from fastcore.all import L
+from fastcore.all import delegates
 from plum import dispatch
 from fastai.data.core import DataLoaders
 from fastai.data.transforms import get_c
+from fastai.learner import Learner
 from fastai.losses import BCEWithLogitsLossFlat, CrossEntropyLossFlat
 from fastai.metrics import accuracy, accuracy_multi, rmse
 from fastai.text.data import TensorText
@@ -27,21 +28,20 @@ from .train.run import FreeMemory
 from .train.recipe import get_recipe
 from .data.loaders import mix_documents, vocab_of
 from .models.encoder import text_classifier
-from .models.weights import Bundle, load_bundle, load_state, model_state, overlap, remap_vocab, state_hash
-from .lm import check_batches, check_language, direction_of, loss_name, run_phase, settings_of
+from .models.weights import Bundle, load_state, model_state, overlap, pretrained as get_pretrained, remap_vocab, state_hash
+from .lm import check_batches, check_language, check_sizes, check_words, direction_of, loss_name, run_phase, settings_of
 
 # %% ../nbs/31_classifier.ipynb #c592279a
 def lm_bundle(
-    encoder # A language-model learner, ours or fastai's; a `Bundle`; or the folder of one
+    encoder, # A language-model learner, ours or fastai's; or what `pretrained` takes
+    direction:str # 'fwd' or 'bwd', where there is a choice
 ) -> Bundle:
     "The language model to take the encoder from"
     if isinstance(encoder, LMLearner):
         enc = encoder.model[0]
         return Bundle(dict(kind='lm', direction=direction_of(encoder.dls), arch=dict(emb_sz=enc.emb_sz, n_hid=enc.n_hid, n_layers=enc.n_layers)),
                       vocab_of(encoder.dls), model_state(encoder.model))
-    bundle = encoder if isinstance(encoder, Bundle) else load_bundle(encoder)
-    if bundle.kind!='lm': raise ValueError(f"the encoder is a {bundle.kind}: expected a language model")
-    return bundle
+    return get_pretrained(encoder, direction)
 
 def _encoder_state(bundle, dls, remap):
     "The encoder's tensors for the vocabulary of `dls`"
@@ -52,7 +52,7 @@ def _encoder_state(bundle, dls, remap):
         same = 'the same words in another order' if sorted(bundle.vocab)==sorted(vocab) else f'{overlap(bundle.vocab, vocab):.0%} of its words in common'
         raise ValueError(f"the data's vocabulary, {len(vocab)} words, is not the encoder's, {len(bundle.vocab)} words ({same}): "
                          "build the data with the encoder's vocabulary, or move the embeddings to the data's with remap=True")
-    if (known := overlap(bundle.vocab, vocab))<.1: raise ValueError(f"the encoder knows {known:.1%} of the data's words: expected the same language and tokenizer")
+    check_words(bundle, vocab, 'the encoder', 'use another')
     return remap_vocab(bundle.encoder_state(), bundle.vocab, vocab)
 
 # %% ../nbs/31_classifier.ipynb #10401324
@@ -65,13 +65,15 @@ def task_of(dls:DataLoaders) -> str: # 'single', 'multi' or 'regression'
 
 def labels_of(dls:DataLoaders) -> list|None: # `None` for regression
     "The classes of `dls`, by number"
-    return None if task_of(dls)=='regression' else list(dls.vocab[1])
+    return None if task_of(dls)=='regression' else [o.item() if isinstance(o, np.generic) else o for o in dls.vocab[1]] # as JSON can hold them
 
 def _loss(task, dls, class_weights):
     if task=='regression' or class_weights is None:
         if class_weights is not None: raise ValueError("class_weights are for classes, the data has numbers: leave them out")
         return dls.train_ds.loss_func
     labels = labels_of(dls)
+    if isinstance(class_weights, str) and class_weights!='balanced': raise ValueError(f"class_weights is {class_weights!r}: expected 'balanced', one weight for each class, or a dict")
+    if isinstance(class_weights, dict) and (missing := [l for l in labels if l not in class_weights]): raise ValueError(f"class_weights has none for {missing[0]!r}: expected one for each of {labels}")
     y = [o for o in dls.train_ds.tls[-1]]
     if isinstance(class_weights, dict): w = np.array([class_weights[l] for l in labels])
     elif not isinstance(class_weights, str): w = np.asarray(class_weights, dtype=float)
@@ -84,6 +86,7 @@ def _loss(task, dls, class_weights):
     return CrossEntropyLossFlat(weight=w) if task=='single' else BCEWithLogitsLossFlat(pos_weight=w)
 
 # %% ../nbs/31_classifier.ipynb #6399e612
+@delegates(Learner.__init__, but='splitter')
 def classifier_learner(
     dls:DataLoaders, # Of classifier batches
     encoder=None, # As in `finetune_classifier`
@@ -100,10 +103,12 @@ def classifier_learner(
 ) -> TextLearner:
     "An AWD-LSTM classifier for `dls` with a language model's encoder; all groups trainable"
     check_batches(dls)
+    if loss_func is not None and class_weights is not None: raise ValueError("loss_func and class_weights are both given: put the weights into the loss, or leave it out")
     dls = mix_documents(dls)
     phase = get_recipe('paper').clas if phase is None else phase
     task = task_of(dls)
-    bundle = None if encoder is None else lm_bundle(encoder)
+    bundle = None if encoder is None else lm_bundle(encoder, direction_of(dls))
+    check_sizes(bundle, config)
     if bundle is not None: check_language(bundle, settings_of(dls), 'the encoder', 'give both the same lang')
     state = None if bundle is None else _encoder_state(bundle, dls, remap)
     sizes = {k:(bundle.config['arch'] if bundle else {**awd_lstm_lm_config, **(config or {})})[k] for k in ('emb_sz','n_hid','n_layers')}
@@ -121,9 +126,10 @@ def classifier_learner(
     return learn
 
 # %% ../nbs/31_classifier.ipynb #a448d3ca
+@delegates(classifier_learner, but='phase')
 def finetune_classifier(
     dls:DataLoaders, # fastai classifier `DataLoaders`, forward or backward
-    encoder, # A learner from `finetune_lm`, a `Bundle` or the folder of one; `None` starts from scratch
+    encoder, # A learner from `finetune_lm`, a `Bundle`, or the folder of one or of a run; `None` starts from scratch
     recipe='paper', # A name in `RECIPES`, a `Recipe`, or the path of one in JSON
     epochs:int=None, # In place of the recipe's, for all stages together
     lr:float=None, # Peak rate of the last group, in place of the recipe's
@@ -132,7 +138,7 @@ def finetune_classifier(
     resume:bool=False, # Go on with the run in `run_dir`, if there is one? It ends as it would have without the break
     precision:str='auto', # 'auto', 'bf16' or 'fp32', see `AutoPrecision`
     cbs=None, # More callbacks for training
-    **kwargs # For `classifier_learner`: `class_weights`, `y_range`, `remap`, `drop_mult`, `metrics`; and for `Learner`
+    **kwargs # For `classifier_learner`: `class_weights`, `y_range`, `remap`, `config`, `drop_mult`, `metrics`; and for `Learner`
 ) -> TextLearner:
     "Train a classifier on a language model's encoder, unfreezing it from the top (ULMFiT, section 3.3)"
     return run_phase('clas', recipe, lambda phase: classifier_learner(dls, encoder, phase, loss_func, precision=precision, **kwargs), epochs, lr, run_dir, resume, cbs)

@@ -28,7 +28,7 @@ Precision = Enum('Precision', {k:k for k in ('auto','bf16','fp32')}, type=str)
 def _one_sentence():
     "What the library refuses is the user's to mend: the sentence, without a traceback"
     try: yield
-    except (ValueError, TypeError, OSError) as e:
+    except (ValueError, TypeError, OSError, FloatingPointError) as e:
         typer.secho(f'Error: {e}'.replace('pretrained=None', '--pretrained none'), fg='red', err=True)
         raise typer.Exit(1)
 
@@ -41,8 +41,17 @@ def _check_size(size, pretrained):
     "Raises `ValueError` where a size is asked for, and a pretrained model brings its own"
     if size and pretrained: raise ValueError(f"--size is for a model that starts from nothing, and {pretrained!r} has its own: leave --size out, or use --pretrained none")
 
+def _check_test(tst, path, label_col, classes, task):
+    "Raises `ValueError` where the labels of a test table are not those of the training table: before all is trained"
+    if label_col not in tst: raise ValueError(f"{str(path)!r} has no column {label_col!r}: it has {list(tst.columns)}; name the right one with --label-col")
+    if tst[label_col].isna().any(): raise ValueError(f"column {label_col!r} of {str(path)!r} is missing in {tst[label_col].isna().sum()} of {len(tst)} rows: drop them")
+    if task=='regression': tst[label_col].astype(float)
+    elif new := {l for o in tst[label_col] for l in (o if task=='multi' else [o])}-set(classes):
+        raise ValueError(f"{str(path)!r} has label {sorted(new, key=str)[0]!r}, which was not trained on: expected one of {classes}")
+
 def _new_file(path):
     if path.exists(): raise FileExistsError(f"{str(path)!r} exists already: name a new file with --out, or remove that one")
+    if not path.parent.is_dir(): raise FileNotFoundError(f"there is no folder {str(path.parent)!r}: make it, or name another file with --out")
     return path
 
 # %% ../nbs/70_cli.ipynb #afd6a088
@@ -126,7 +135,7 @@ def train(
         tst = None if test is None else read_table(test, encoding)
         if tst is not None:
             check_texts(tst, text_col, str(test))
-            if label_col not in tst: raise ValueError(f"{str(test)!r} has no column {label_col!r}: it has {list(tst.columns)}; name the right one with --label-col")
+            _check_test(tst, test, label_col, *check_labels(df, label_col)[1:])
         extra = None if unlabeled is None else read_table(unlabeled, encoding)
         print(f'Training in {AutoPrecision(precision.value).chosen(default_device())}')
         clf = ulmfit(df, text_col, label_col, extra, pretrained, rec, {'both':'both', 'fwd':False, 'bwd':True}[direction.value], out, resume,
@@ -177,18 +186,20 @@ def pretrain(
         from ulmfit_ext.train.recipe import get_recipe
         from ulmfit_ext.data.corpus import TextCorpus
         from ulmfit_ext.data.tokenize import tokenizer_settings
-        from ulmfit_ext.models.weights import last_metrics, pretrained as get_pretrained
+        from ulmfit_ext.models.weights import any_bundle, last_metrics, pretrained as get_pretrained
         from ulmfit_ext.lm import SIZES, check_language, check_start, pretrain_lm
         rec,pretrained = get_recipe(recipe),None if pretrained=='none' else pretrained
         _check_size(size, pretrained)
         check_start(embeddings, pretrained)
+        words = None if embeddings is None else any_bundle(embeddings, 'lm')
+        if words is not None: check_language(words, tokenizer_settings(lang), 'the model of the embeddings', 'use one of that language, or leave --embeddings out')
         bundle = get_pretrained(pretrained, 'bwd' if backwards else 'fwd')
         if bundle is not None: check_language(bundle, tokenizer_settings(lang), 'the pretrained model')
         print('Reading and tokenising')
         corpus = TextCorpus.from_files(files, text_col, valid, max_tokens=max_tokens, seed=seed, lang=lang, max_vocab=max_vocab, encoding=encoding)
         print(f'{corpus}\nTraining in {AutoPrecision(precision.value).chosen(default_device())}')
         set_seed(seed)
-        with only_deterministic(deterministic): learn = pretrain_lm(corpus, rec, backwards, epochs, lr, out, resume, embeddings, bundle, precision.value, softmax=softmax.value,
+        with only_deterministic(deterministic): learn = pretrain_lm(corpus, rec, backwards, epochs, lr, out, resume, words, bundle, precision.value, softmax=softmax.value,
                                                                      config=None if pretrained else SIZES[size.value if size else 'small'])
         print(f"\nValidation perplexity {last_metrics(learn)['perplexity']:.1f}. The model is in {out/'model'}")
 
@@ -210,7 +221,7 @@ def predict(
         out = _new_file(out or table.with_name(table.name.split('.')[0]+'-predictions.csv'))
         df = read_table(table, encoding)
         texts = check_texts(df, text_col, str(table))
-        pred = load_predictor(model/'model' if (model/'model').is_dir() else model)
+        pred = load_predictor(model)
         probs = pred.predict_proba(texts)
         answers = decode(probs, pred.task, pred.labels)
         df['prediction'] = [';'.join(map(str, a)) for a in answers] if pred.task=='multi' else answers

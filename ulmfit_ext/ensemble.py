@@ -6,14 +6,13 @@
 __all__ = ['decode', 'as_texts', 'error_table', 'check_aligned', 'Ensemble']
 
 # %% ../nbs/32_ensemble.ipynb #1dc92587
-import json
-import shutil
-import tempfile
 from pathlib import Path
 import numpy as np
 import pandas as pd
-from scipy.stats import bootstrap
+from scipy.stats import binomtest, bootstrap
 from sklearn.metrics import ConfusionMatrixDisplay
+from fastai.text.core import UNK
+from .train.state import new_folder
 from .data.loaders import vocab_of
 from .lm import direction_of
 from .classifier import labels_of, task_of
@@ -49,13 +48,15 @@ def error_table(
     task:str='single', # 'single', 'multi' or 'regression'
     seed:int=0 # Of the resampling
 ) -> pd.DataFrame: # One row for each of `preds`: error in percent, or root mean squared error, with its 95% interval
-    "Errors with 95% bootstrap intervals over the documents"
+    """Errors with 95% intervals over the documents: Wilson's for one label, of the bootstrap otherwise (missing where all documents err alike).
+    For several labels, the error is the part of wrong pairs of a document and a label."""
     name,f = ('RMSE', lambda e, axis=-1: np.sqrt(e.mean(axis))) if task=='regression' else ('error %', lambda e, axis=-1: 100*e.mean(axis))
     rows = {}
     for k,p in preds.items():
         e = _errors(p, y, task)
-        # with one document, or none or all of them wrong, there is nothing to resample
-        ci = bootstrap((e,), f, n_resamples=2000, method='percentile', rng=np.random.default_rng(seed), vectorized=True).confidence_interval if e.std()>0 else (f(e),)*2
+        if task=='single': ci = [100*o for o in binomtest(int(e.sum()), len(e)).proportion_ci(method='wilson')]
+        elif e.std()>0: ci = bootstrap((e,), f, n_resamples=2000, method='percentile', rng=np.random.default_rng(seed), vectorized=True).confidence_interval
+        else: ci = (np.nan,)*2 # nothing to resample
         rows[k] = {name:f(e), 'low':ci[0], 'high':ci[1], 'documents':len(e)}
     return pd.DataFrame(rows).T.astype({'documents':int})
 
@@ -75,9 +76,10 @@ def check_aligned(fwd, bwd):
     if (task_of(a),labels_of(a))!=(task_of(b),labels_of(b)):
         raise ValueError(f"the models answer {labels_of(a) or task_of(a)} and {labels_of(b) or task_of(b)}: expected the same classes in the same order")
     if len(a.valid_ds)!=len(b.valid_ds): raise ValueError(f"the models have {len(a.valid_ds)} and {len(b.valid_ds)} validation documents: split the data the same way, with a seed")
-    same = vocab_of(a)==vocab_of(b)
+    both = set(vocab_of(a)) & set(vocab_of(b)) # a word that one of them does not know may be any
+    known = lambda doc: [w if w in both else UNK for w in doc]
     for i,(p,q) in enumerate(zip(_documents(a), _documents(b))):
-        if (p!=q) if same else (len(p)!=len(q)): raise ValueError(f"validation document {i} is not the same for both models: split and order the data the same way, with a seed")
+        if known(p)!=known(q): raise ValueError(f"validation document {i} is not the same for both models: split and order the data the same way, with a seed")
     for i,(p,q) in enumerate(zip(a.valid_ds.tls[-1], b.valid_ds.tls[-1])):
         if not np.array_equal(p, q): raise ValueError(f"validation document {i} has label {p} for one model and {q} for the other: label the data the same way")
 
@@ -119,7 +121,9 @@ class Ensemble:
         return error_table(*self.valid_outputs(), self.task)
 
     def evaluate(self, texts, labels) -> pd.DataFrame:
-        "The same on other documents; raises `ValueError` for a label that was not trained on"
+        "The same on other documents; raises `ValueError` for a label that was not trained on, or another number of labels than of texts"
+        texts,labels = as_texts(texts),list(labels)
+        if len(texts)!=len(labels): raise ValueError(f"{len(texts)} texts and {len(labels)} labels: expected a label for each text")
         return error_table(self.outputs(texts), self.targets(labels), self.task)
 
     def targets(self, labels) -> np.ndarray:
@@ -141,6 +145,7 @@ class Ensemble:
 
     def plot_confusion(self, outputs=None, y=None, ax=None):
         "Confusion matrix, of the validation documents unless given `outputs` and `y`"
+        if self.task!='single': raise ValueError(f"a confusion matrix is for one label per document, and the task of this ensemble is {self.task!r}: see validate()")
         if outputs is None: outputs,y = self.valid_outputs()
         probs = list(outputs.values())[-1]
         disp = ConfusionMatrixDisplay.from_predictions(y, probs.argmax(1), labels=range(len(self.labels)), display_labels=self.labels,
@@ -149,13 +154,6 @@ class Ensemble:
 
     def export(self, path) -> Path: # The new folder, with a bundle for each direction
         "Save both models, for `load_predictor`; raises `FileExistsError` rather than overwrite"
-        path = Path(path)
-        if path.exists(): raise FileExistsError(f"{str(path)!r} exists already: name a new folder, or remove that one")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        tmp = Path(tempfile.mkdtemp(prefix=f'.{path.name}-', dir=path.parent))
-        try:
+        with new_folder(path) as tmp:
             for k,l in self.learns.items(): l.save_bundle(tmp/k)
-            tmp.chmod(0o755)
-            tmp.rename(path)
-        finally: shutil.rmtree(tmp, ignore_errors=True)
-        return path
+        return Path(path)

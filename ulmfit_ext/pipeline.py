@@ -24,7 +24,7 @@ from .ensemble import Ensemble
 def ulmfit(
     df:pd.DataFrame, # One row for each document
     text_col:str='text', # Column with the texts
-    label_col='label', # Column with classes, lists of classes or numbers, or several 0/1 columns
+    label_col='label', # Column with classes, lists of classes, or numbers with fractions (whole numbers are classes); or several 0/1 columns
     unlabeled=None, # More texts for the language model: a `DataFrame` with `text_col`, or an iterable of `str`
     pretrained='mini', # Or 'wt103', or a folder with a bundle, or with one in each of `fwd` and `bwd`; `None` learns from your text alone
     recipe='paper', # A name in `RECIPES`, a `Recipe`, or the path of one in JSON
@@ -38,6 +38,8 @@ def ulmfit(
     precision:str='auto', # 'auto', 'bf16' or 'fp32', see `AutoPrecision`
     deterministic:bool=False, # Insist on the same bits each time? See `deterministic`; on a CPU they are
     cbs=None, # More callbacks for training
+    lm_kwargs:dict=None, # More for `finetune_lm`: `drop_mult`, `softmax`, ...
+    clas_kwargs:dict=None, # More for `finetune_classifier`: `class_weights`, `y_range`, `drop_mult`, ...
     **kwargs # For `TextCorpus.from_df`: `lang`, `max_vocab`, `min_freq`, `label_delim`, ...
 ) -> Ensemble: # With `.corpus`, and `.lms` by direction
     "ULMFiT from a `DataFrame`: language model and classifier, forward and backward"
@@ -48,13 +50,12 @@ def ulmfit(
     phase = lm_phase(recipe, pretrained)
     bundles = {b:get_pretrained(pretrained, 'bwd' if b else 'fwd') for b in directions}
     for b in bundles.values():
-        if b is None: continue
         check_sizes(b, config) # before all is tokenised
-        check_language(b, tokenizer_settings(kwargs.get('lang', 'en')), 'the pretrained model')
+        if b is not None: check_language(b, tokenizer_settings(kwargs.get('lang', 'en')), 'the pretrained model')
     corpus = TextCorpus.from_df(df, text_col, label_col, valid_pct, valid_col, unlabeled, seed, **kwargs)
-    with run_lock(run_dir), only_deterministic(deterministic): return _ulmfit(corpus, bundles, recipe, phase, directions, run_dir, resume, seed, config, precision, cbs)
+    with run_lock(run_dir), only_deterministic(deterministic): return _ulmfit(corpus, bundles, recipe, phase, directions, run_dir, resume, seed, config, dict(precision=precision, cbs=cbs), lm_kwargs or {}, clas_kwargs or {})
 
-def _ulmfit(corpus, bundles, recipe, phase, directions, run_dir, resume, seed, config, precision, cbs):
+def _ulmfit(corpus, bundles, recipe, phase, directions, run_dir, resume, seed, config, both, lm_kwargs, clas_kwargs):
     # a small text is read in fewer streams, so that an epoch has ten steps at least
     n_tokens = int(corpus.lens[corpus.lm_train].sum())
     bs = max(min(phase.bs, n_tokens//(10*phase.seq_len)), 1)
@@ -65,12 +66,12 @@ def _ulmfit(corpus, bundles, recipe, phase, directions, run_dir, resume, seed, c
         name = 'bwd' if b else 'fwd'
         set_seed(seed)
         lms[name] = finetune_lm(corpus.lm_dls(bs, phase.seq_len, b, phase.vary_len), bundles[b], recipe,
-                                run_dir=stage('lm', name), resume=resume, config=config, precision=precision, cbs=cbs)
+                                run_dir=stage('lm', name), resume=resume, config=config, **both, **lm_kwargs)
         learns[name] = finetune_classifier(corpus.clas_dls(recipe.clas.bs, b), lms[name], recipe,
-                                            run_dir=stage('classifier', name), resume=resume, precision=precision, cbs=cbs)
+                                            run_dir=stage('classifier', name), resume=resume, **both, **clas_kwargs)
     ens = Ensemble(learns.get('fwd'), learns.get('bwd'))
     ens.corpus,ens.lms = corpus,lms
     if run_dir is not None:
-        write_file(Path(run_dir)/'results.csv', ens.validate().to_csv(index_label='model').encode())
         if not stage('model').exists(): ens.export(stage('model'))
+        write_file(Path(run_dir)/'results.csv', ens.validate().to_csv(index_label='model').encode())
     return ens

@@ -34,6 +34,7 @@ def read_table(
         if kind=='.parquet': return pd.read_parquet(path)
     except UnicodeDecodeError as e:
         raise ValueError(f"{str(path)!r} is not {encoding}: byte {e.object[e.start]:#x} at {e.start}; say which encoding it has, 'latin-1' for one") from e
+    except ImportError as e: raise ValueError(f"{str(path)!r} can't be read without another package: {'pip install pyarrow' if kind=='.parquet' else ' '.join(str(e).split())}") from e
     except pd.errors.EmptyDataError as e: raise ValueError(f"{str(path)!r} is empty: expected a header and rows") from e
     except (ValueError, OSError, EOFError, lzma.LZMAError) as e: # what pandas and the decompressors say may have several lines
         raise ValueError(f"{str(path)!r} can't be read as {kind[1:]}: {' '.join(str(e).split())}") from e
@@ -69,21 +70,23 @@ def check_labels(
     what:str='the data' # For the message
 ) -> tuple: # (labels, classes, task): task is 'single', 'multi' or 'regression'
     "The labels of `df`; raises `ValueError`"
-    cols = [label_col] if isinstance(label_col, str) else list(label_col)
+    cols = list(label_col) if isinstance(label_col, (list,tuple)) else [label_col]
     if missing := [c for c in cols if c not in df]:
         raise ValueError(f"{what} has no column {missing[0]!r}: it has {list(df.columns)}; name the right one with label_col")
     if (bad := df[cols].isna().any(axis=1).values).any():
         raise ValueError(f"the label {label_col!r} of {what} is missing (NaN) in {_rows(bad)}: drop them, or give their texts as unlabeled")
     if len(cols)>1:
+        if (bad := ~df[cols].isin([0,1]).all(axis=1).values).any(): raise ValueError(f"the columns {cols} of {what} hold more than 0 and 1, or False and True, in {_rows(bad)}: make them so")
         return [[c for c,v in zip(cols, row) if v] for row in df[cols].values.tolist()], cols, 'multi'
     col = df[cols[0]]
-    if label_delim is not None or all(isinstance(o, (list,tuple,set)) for o in col):
-        labels = [[s for s in o.split(label_delim) if s] if isinstance(o, str) else list(o) for o in col]
+    if label_delim is not None or all(isinstance(o, (list,tuple,set,np.ndarray)) for o in col):
+        # a set has another order in another process
+        labels = [[s for s in o.split(label_delim) if s] if isinstance(o, str) else sorted(o, key=str) if isinstance(o, set) else np.asarray(o, dtype=object).tolist() for o in col]
         return labels, sorted({s for o in labels for s in o}), 'multi'
     if pd.api.types.is_float_dtype(col) and (col%1!=0).any(): return col.tolist(), None, 'regression'
     if (bad := np.array([isinstance(o, str) and not o.strip() for o in col])).any():
         raise ValueError(f"the label {label_col!r} of {what} is empty in {_rows(bad)}: drop them, or give their texts as unlabeled")
-    labels = col.tolist()
+    labels = [o.item() if isinstance(o, np.generic) else o for o in col]
     if len(types := {type(o) for o in labels})>1:
         raise ValueError(f"the labels {label_col!r} of {what} mix {' and '.join(sorted(t.__name__ for t in types))}: make them one type")
     count = Counter(labels)
@@ -135,6 +138,7 @@ def _split(n, labels, task, valid_pct, seed):
 
 def _valid_col(df, col, n):
     if col not in df: raise ValueError(f"the data has no column {col!r}: it has {list(df.columns)}; name the right one with valid_col")
+    if (bad := ~df[col].isin([0,1]).values).any(): raise ValueError(f"column {col!r} holds more than True and False in {_rows(bad)}: say of each document whether it is to validate on")
     is_valid = df[col].astype(bool).values
     if not 0<is_valid.sum()<n: raise ValueError(f"column {col!r} marks {is_valid.sum()} of {n} documents for validation: expected some, and not all")
     return np.flatnonzero(~is_valid),np.flatnonzero(is_valid)
@@ -179,6 +183,7 @@ def from_df(cls:TextCorpus,
     if task=='single' and (absent := set(classes)-{labels[i] for i in train}):
         raise ValueError(f"class {sorted(absent)[0]!r} has no document in the training part: add some, or validate on less")
     if unlabeled is not None:
+        if isinstance(unlabeled, (str,Path)): raise TypeError(f"unlabeled is {str(unlabeled)!r}: expected a DataFrame or a list of texts; a file is read with read_table")
         if not isinstance(unlabeled, pd.DataFrame): unlabeled = pd.DataFrame({text_col:list(unlabeled)})
         texts = texts + check_texts(unlabeled, text_col, 'the unlabeled data')
     both = {texts[i] for i in train} & {texts[i] for i in valid}
@@ -220,6 +225,11 @@ class _Files:
     "The texts of files, one file and a thousand rows at a time, as often as wanted"
     def __init__(self, files, text_col, encoding): store_attr()
     def _tables(self, f):
+        try: yield from self._read(f)
+        except FileNotFoundError: raise
+        except (ValueError, OSError, EOFError, lzma.LZMAError) as e:
+            raise ValueError(str(e) if repr(str(f)) in str(e) else f"{str(f)!r} can't be read: {' '.join(str(e).split())}") from e
+    def _read(self, f):
         how = dict(chunksize=1000, encoding=self.encoding)
         if f.suffix=='.txt': return [pd.DataFrame({self.text_col:[f.read_text(encoding=self.encoding)]})]
         if {'.jsonl','.json'} & set(f.suffixes): return pd.read_json(f, lines=True, dtype=False, **how) # a text may be a number in digits

@@ -62,11 +62,12 @@ class Predictor:
 
 # %% ../../nbs/40_infer.predict.ipynb #dd78e6e2
 def load_predictor(
-    path, # A folder from `Ensemble.export`, or of one classifier's bundle
+    path, # A folder from `Ensemble.export`, of one classifier's bundle, or of a run of `ulmfit` or `finetune_classifier`
     precision:str='fp32' # As in `Predictor`
 ) -> Predictor:
     "Read a saved classifier or pair; raises `FileNotFoundError` or `ValueError`"
     path = Path(path)
+    if (path/'model').is_dir(): path = inside(path, 'model') # where runs keep theirs
     found = [k for k in ('fwd','bwd') if (path/k).is_dir()]
     if found: return Predictor({k:load_bundle(inside(path, k), 'classifier', k) for k in found}, precision)
     bundle = load_bundle(path, 'classifier')

@@ -4,15 +4,14 @@
 
 # %% auto #0
 __all__ = ['FORMAT', 'PRETRAINED', 'model_state', 'state_hash', 'load_state', 'remap_vocab', 'overlap', 'vocab_hash', 'Bundle',
-           'save_bundle', 'inside', 'load_bundle', 'last_metrics', 'fastai_bundle', 'pretrained']
+           'save_bundle', 'inside', 'OtherFormat', 'load_bundle', 'last_metrics', 'fastai_bundle', 'any_bundle',
+           'pretrained']
 
 # %% ../../nbs/22_models.weights.ipynb #7c1ed2ab
 import hashlib
 import json
 import pickle
 import re
-import shutil
-import tempfile
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -21,11 +20,11 @@ import torch
 from fastcore.all import patch
 from fastai.data.external import URLs
 from fastai.text.core import defaults
-from fastai.text.learner import LMLearner, TextLearner
+from fastai.text.learner import TextLearner
 from fastai.text.models.awdlstm import AWD_LSTM, awd_lstm_lm_config
 from fastai.text.models.core import get_language_model
 from safetensors.torch import load, save
-from ..train.state import DamagedFile, in_short
+from ..train.state import DamagedFile, floats, in_short, new_folder, tensors_of
 from ..data.loaders import vocab_of
 from ..data.samples import fetch
 from .encoder import text_classifier
@@ -33,7 +32,7 @@ from .encoder import text_classifier
 # %% ../../nbs/22_models.weights.ipynb #bb7c496b
 def model_state(model) -> dict: # Of tensors on the CPU, by name
     "Each parameter and buffer of `model` once"
-    return {k:v.detach().cpu().contiguous() for k,v in (*model.named_parameters(), *model.named_buffers())}
+    return {k:v.detach().cpu().contiguous() for k,v in tensors_of(model).items()}
 
 def state_hash(state:dict) -> str:
     "Tells tensors with these names and values from others"
@@ -43,11 +42,11 @@ def state_hash(state:dict) -> str:
 
 def load_state(model, state:dict, what='the weights'):
     "Copy `state` into `model`; raises `ValueError` unless names and shapes are the model's"
-    own = dict((*model.named_parameters(), *model.named_buffers()))
-    if missing := own.keys()-state.keys(): raise ValueError(f"{what} lack {sorted(missing)[0]!r}, {len(missing)} tensors in all: expected a model of the same architecture")
-    if extra := state.keys()-own.keys(): raise ValueError(f"{what} have {sorted(extra)[0]!r}, which the model has not, {len(extra)} tensors in all: expected a model of the same architecture")
+    own = tensors_of(model)
+    if missing := own.keys()-state.keys(): raise ValueError(f"{what}: {sorted(missing)[0]!r} is missing, {len(missing)} tensors in all; expected a model of the same architecture")
+    if extra := state.keys()-own.keys(): raise ValueError(f"{what}: {sorted(extra)[0]!r} is not in the model, {len(extra)} tensors in all; expected a model of the same architecture")
     for k,v in own.items():
-        if v.shape!=state[k].shape: raise ValueError(f"{what} have {k!r} in shape {tuple(state[k].shape)}: the model expects {tuple(v.shape)}")
+        if v.shape!=state[k].shape: raise ValueError(f"{what}: {k!r} has shape {tuple(state[k].shape)}, in the model {tuple(v.shape)}; expected a model of the same sizes and vocabulary")
     with torch.no_grad():
         for k,v in own.items(): v.copy_(state[k])
     if hasattr(model, 'reset'): model.reset() # dropped-out copies of the hidden-to-hidden weights are renewed
@@ -115,23 +114,17 @@ def save_bundle(
 ) -> Path:
     "Write `bundle` beside `path` and move it there when whole; raises `FileExistsError` rather than overwrite"
     path = Path(path)
-    if path.exists(): raise FileExistsError(f"{str(path)!r} exists already: name a new folder, or remove that one")
-    path.parent.mkdir(parents=True, exist_ok=True)
     weights = save({k:(v.half() if half and v.is_floating_point() else v).contiguous() for k,v in bundle.state.items()})
     config = {'format':FORMAT, **bundle.config, 'vocab_hash':vocab_hash(bundle.vocab), 'sha256':hashlib.sha256(weights).hexdigest(),
               'versions':dict(fastai=fastai.__version__, torch=torch.__version__)}
-    tmp = Path(tempfile.mkdtemp(prefix=f'.{path.name}-', dir=path.parent))
-    try:
+    with new_folder(path) as tmp:
         (tmp/'model.safetensors').write_bytes(weights)
         (tmp/'config.json').write_text(json.dumps(config, indent=1, ensure_ascii=False), encoding='utf8')
         (tmp/'vocab.json').write_text(json.dumps(bundle.vocab), encoding='utf8')
-        tmp.chmod(0o755)
-        tmp.rename(path)
-    finally: shutil.rmtree(tmp, ignore_errors=True)
     return path
 
 # %% ../../nbs/22_models.weights.ipynb #96cb94b9
-_largest = {'config.json':2**18, 'vocab.json':2**24, 'model.safetensors':2**36} # bytes
+_largest = {'config.json':2**24, 'vocab.json':2**27, 'model.safetensors':2**36} # bytes
 
 def inside(path, name) -> Path:
     "The folder `name` in `path`; raises `DamagedFile` for a link that leads out of it"
@@ -163,28 +156,32 @@ def _check(bundle):
     for k,v in (*((k, sizes[k]) for k in ('emb_sz','n_hid','n_layers')), *more):
         if type(v) is not int or not 0<v<=(64 if k=='n_layers' else 2**24): raise ValueError(f"its {k} is {v!r}")
     with torch.device('meta'): model = bundle.skeleton()
-    want,have = ({k:tuple(v.shape) for k,v in o} for o in ((*model.named_parameters(), *model.named_buffers()), bundle.state.items()))
+    want,have = ({k:tuple(v.shape) for k,v in o.items()} for o in (tensors_of(model), bundle.state))
     for k in want.keys()|have.keys():
         if want.get(k)!=have.get(k): raise ValueError(f"{k} has shape {have.get(k)}, its model {want.get(k)}")
     if c['kind']=='classifier' and c['labels'] is not None and len(c['labels'])!=arch['n_out']: raise ValueError(f"it has {len(c['labels'])} labels for {arch['n_out']} outputs")
+
+class OtherFormat(ValueError):
+    "A bundle of another version of ulmfit_ext"
 
 def load_bundle(
     path, # A folder made by `save_bundle`
     kind:str=None, # 'lm' or 'classifier', to insist on it
     direction:str=None # 'fwd' or 'bwd', to insist on it
 ) -> Bundle:
-    "Read a bundle; raises `FileNotFoundError` where there is none, `DamagedFile` where it is not what was written, `ValueError` where it is of the wrong kind"
+    "Read a bundle; raises `FileNotFoundError` where there is none, `DamagedFile` where it is not what was written, `ValueError` where it is of the wrong kind or another version"
     path = Path(path)
     try:
         files = {n:_read(path, n) for n in _largest}
         config,vocab = json.loads(files['config.json']),json.loads(files['vocab.json'])
         if not isinstance(config, dict) or not isinstance(vocab, list) or not all(isinstance(w, str) for w in vocab): raise ValueError("its configuration is no object, or its vocabulary no list of words")
-        if config.get('format')!=FORMAT: raise ValueError(f"it has format {config.get('format')}, this version of ulmfit_ext reads {FORMAT}")
+        if type(found := config.get('format')) is int and found>FORMAT: raise OtherFormat(f"the bundle {str(path)!r} has format {found}, this version of ulmfit_ext reads up to {FORMAT}: get a newer version")
+        if found!=FORMAT: raise ValueError(f"its format is {found!r}")
         if config.get('vocab_hash')!=vocab_hash(vocab): raise ValueError("vocab.json is not the one its weights were saved with")
         if config.get('sha256')!=hashlib.sha256(files['model.safetensors']).hexdigest(): raise ValueError("model.safetensors is not the one that was saved: its sha256 is another")
         bundle = Bundle(config, vocab, load(files['model.safetensors']))
         _check(bundle)
-    except FileNotFoundError: raise
+    except (OSError, OtherFormat): raise
     except Exception as e: # a forged file can make nearly any of them
         raise DamagedFile(f"the bundle {str(path)!r} is damaged ({in_short(e)}): get it again") from e
     del files
@@ -206,11 +203,11 @@ def save_bundle(self:TextLearner, path, half:bool=False, metrics:dict=None) -> P
     return save_bundle(self.bundle(metrics), path, half)
 
 def last_metrics(learn) -> dict:
-    "The last row of the recorder's table; after `validate` it lacks the training loss, and after `predict`, which empties the table, it is that of the end of training"
+    "The numbers in the last row of the recorder's table; after `validate` it lacks the training loss, and after `predict`, which empties the table, it is that of the end of training"
     values = getattr(learn.recorder, 'values', [])
-    if not len(values) or None in values[-1]: return getattr(learn, 'bundle_config', {}).get('metrics', {})
-    row = [float(v) for v in values[-1]]
-    return dict(zip(learn.recorder.metric_names[1:-1][-len(row):], row))
+    if not len(values) or any(v is None for v in values[-1]): return getattr(learn, 'bundle_config', {}).get('metrics', {})
+    row = values[-1]
+    return floats(dict(zip(learn.recorder.metric_names[1:-1][-len(row):], row)))
 
 # %% ../../nbs/22_models.weights.ipynb #67d80f88
 class _PlainUnpickler(pickle.Unpickler):
@@ -249,6 +246,17 @@ def fastai_bundle(
 # %% ../../nbs/22_models.weights.ipynb #4b247f70
 PRETRAINED = ('mini','wt103')
 
+def any_bundle(
+    source, # A `Bundle`, or the folder of one, or of a run, which has one in `model`
+    kind:str=None # As in `load_bundle`
+) -> Bundle:
+    "The bundle itself; raises as `load_bundle`"
+    if isinstance(source, Bundle):
+        if kind not in (None, source.kind): raise ValueError(f"the bundle is a {source.kind!r}: expected {kind!r}")
+        return source
+    path = Path(source)
+    return load_bundle(inside(path, 'model') if (path/'model').is_dir() else path, kind)
+
 def pretrained(
     name, # 'mini', 'wt103' (downloaded), the path of a bundle, a `Bundle`, or `None`
     direction:str # 'fwd' or 'bwd'
@@ -260,9 +268,7 @@ def pretrained(
     elif name=='mini': bundle = load_bundle(files('ulmfit_ext')/'pretrained'/'mini'/direction)
     elif name=='wt103': bundle = fastai_bundle(fetch({'fwd':URLs.WT103_FWD, 'bwd':URLs.WT103_BWD}[direction], c_key='model'), direction)
     elif Path(name).is_dir():
-        # a folder may hold a bundle for each direction, and the folder of a run holds one in `model`
-        path = inside(Path(name), direction) if (Path(name)/direction).is_dir() else Path(name)
-        bundle = load_bundle(inside(path, 'model') if (path/'model').is_dir() else path)
+        bundle = any_bundle(inside(Path(name), direction) if (Path(name)/direction).is_dir() else name) # a folder may hold a bundle for each direction
     else: raise ValueError(f"there is no pretrained model {str(name)!r}: expected one of {list(PRETRAINED)}, the folder of a bundle, or None")
     if bundle.kind!='lm': raise ValueError(f"the pretrained model is a {bundle.kind}: expected a language model")
     if bundle.direction!=direction: raise ValueError(f"the pretrained model reads {bundle.direction}, the data {direction}: use the one of the same direction")

@@ -19,18 +19,18 @@ from fastcore.all import L, store_attr
 from fastai.callback.core import Callback, CancelEpochException, CancelFitException
 from fastai.learner import Recorder
 from fastai.torch_core import get_random_states, set_random_states
-from .state import read_state, write_state
+from .state import read_state, tensors_of, write_state
 
 # %% ../../nbs/04_train.checkpoint.ipynb #30d65393
 def _order(dl) -> dict:
     "What the order of `dl`'s next pass is drawn from"
-    res = dict(n_pass=dl.n_pass) if hasattr(dl, 'n_pass') else {}
+    res = dict(seed=dl.seed, n_pass=dl.n_pass) if hasattr(dl, 'n_pass') else {}
     if hasattr(dl, 'rng'): res['rng'] = dl.rng.getstate()
     if hasattr(getattr(dl, 'items', None), 'idxs'): res['idxs'] = np.array(dl.items.idxs) # fastai's LMDataLoader shuffles them in place
     return res
 
 def _set_order(dl, order):
-    if 'n_pass' in order: dl.n_pass = order['n_pass']
+    if 'n_pass' in order: dl.seed,dl.n_pass = order['seed'],order['n_pass']
     if 'rng' in order: dl.rng.setstate(order['rng'])
     if 'idxs' in order: dl.items.idxs[:] = order['idxs'].tolist()
 
@@ -57,7 +57,6 @@ class _Offset(Callback):
     def after_train(self): self.learn.remove_cb(self)
 
 # %% ../../nbs/04_train.checkpoint.ipynb #55a267fe
-def _tensors(model): return dict((*model.named_parameters(), *model.named_buffers()))
 def _recurrent(model): return {k:m for k,m in model.named_modules() if 'hidden' in vars(m)}
 
 def _cb_state(cb):
@@ -113,20 +112,24 @@ class Checkpoint(Callback):
         model = self.learn.model
         return dict(
             at=at, size=(self.n_epoch, len(self.dls.train)), fits=self.fits, cbs=self._cbs(), start=self.start, order=_order(self.dls.train), random=get_random_states(),
-            model=_tensors(model), grads={k:p.grad for k,p in model.named_parameters() if p.grad is not None and p.grad.any()}, recurrent={k:(m.hidden, getattr(m, 'bs', None)) for k,m in _recurrent(model).items()}, opt=self.opt.state_dict(),
+            model=tensors_of(model), grads={k:p.grad for k,p in model.named_parameters() if p.grad is not None and p.grad.any()}, recurrent={k:(m.hidden, getattr(m, 'bs', None)) for k,m in _recurrent(model).items()}, opt=self.opt.state_dict(),
             counts=(self.learn.train_iter, self.learn.pct_train))
 
-    def _restore(self):
-        s,model = self.saved,self.learn.model
-        own,device = _tensors(model),next(model.parameters()).device
-        if {k:v.shape for k,v in own.items()}!={k:v.shape for k,v in s['model'].items()}:
+    def _restore_weights(self):
+        own,kept = tensors_of(self.learn.model),self.saved['model']
+        if {k:v.shape for k,v in own.items()}!={k:v.shape for k,v in kept.items()}:
             raise ValueError(f"the checkpoint {str(self.path)!r} is of another model: go on with the same one, or name another run")
+        with torch.no_grad():
+            for k,v in own.items(): v.copy_(kept[k])
+
+    def _restore(self):
+        self._restore_weights()
+        s,model = self.saved,self.learn.model
+        device = next(model.parameters()).device
         def here(o):
             if isinstance(o, torch.Tensor): return o.to(device, copy=True) # aligned as torch does: products of other memory may differ in the last bit
             if isinstance(o, dict): return {k:here(v) for k,v in o.items()}
             return type(o)(map(here, o)) if isinstance(o, (list,tuple)) else o
-        with torch.no_grad():
-            for k,v in own.items(): v.copy_(s['model'][k])
         for k,p in model.named_parameters(): p.grad = here(s['grads'][k]) if k in s['grads'] else None # of gradients that accumulate
         for k,m in _recurrent(model).items():
             m.hidden,bs = here(s['recurrent'][k])
@@ -149,6 +152,8 @@ class Checkpoint(Callback):
     def before_fit(self):
         if hasattr(self.learn, 'lr_finder'): self.run = False; return
         if self._is_validation(): return
+        if not self.fits and str(self.path.resolve()) in vars(self.learn).get('checkpointed', ()): # which would take this fit for the first
+            raise ValueError(f"another Checkpoint of {str(self.path)!r} has kept a fit of this learner: give one Checkpoint to all its fits")
         self._deafen() # after an error in an earlier fit
         self.learn.remove_cbs([cb for cb in self.learn.cbs if isinstance(cb, _Offset)])
         self.n_fit,self.stop = len(self.fits),None
@@ -160,6 +165,7 @@ class Checkpoint(Callback):
         if self.n_fit<fit: # this fit was finished
             self.fits.append(self.saved['fits'][self.n_fit])
             self._restore_cbs(self.fits[-1])
+            self._restore_weights() # `after_fit` of another callback may save the model
             self.skipped = True
             raise CancelFitException
         if (size := (self.n_epoch, len(self.dls.train)))!=self.saved['size']:
@@ -204,6 +210,7 @@ class Checkpoint(Callback):
     def after_fit(self):
         if self._is_validation(): return
         self._deafen()
+        self.learn.checkpointed = [*vars(self.learn).get('checkpointed', ()), str(self.path.resolve())]
         if self.skipped: # what other callbacks did at the end of that fit, they did when it was made
             self.skipped = False
             if self.saved['at']==(self.n_fit+1, 0, 0):

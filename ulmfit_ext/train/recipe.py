@@ -74,6 +74,9 @@ class Phase:
     head_p:tuple=(.1,) # Classifier: dropout in the head, one for each hidden layer
     lin_ftrs:tuple=(50,) # Classifier: hidden layers of the head
 
+    def __post_init__(self):
+        if type(self.epochs) is not int or self.epochs<1: raise ValueError(f"epochs is {self.epochs!r}: expected a whole number, at least 1")
+
     def dropouts(self) -> dict: # As fastai's `config`
         return {k:getattr(self, k) for k in ('output_p','hidden_p','input_p','embed_p','weight_p')}
 
@@ -99,7 +102,7 @@ class Phase:
 
 def _shorten(stages, epochs):
     "Keep the last stage when there are fewer epochs than stages: without it, most of the model would never train"
-    return stages if sum(s.n_epoch for s in stages)<=epochs else [*stages[:epochs-1], replace(stages[-1], n_epoch=1)]
+    return stages if stages[-1].n_epoch else [*stages[:epochs-1], replace(stages[-1], n_epoch=1)]
 
 # %% ../../nbs/03_train.recipe.ipynb #2ccec331
 @dataclass(frozen=True)
@@ -120,6 +123,7 @@ class Recipe:
     @classmethod
     def from_json(cls, text:str) -> 'Recipe':
         d = json.loads(text)
+        if missing := [k for k in ('name','lm','clas','pre') if k not in d]: raise ValueError(f"the recipe lacks {missing[0]!r}: expected what to_json writes")
         phases = {k:_phase(d.pop(k), k) for k in ('lm','clas','pre')}
         return cls(**d, **phases)
 

@@ -21,7 +21,7 @@ from fastai.callback.core import Callback
 from fastai.learner import Recorder
 from filelock import FileLock, Timeout
 from .checkpoint import Checkpoint
-from .state import write_file
+from .state import floats, write_file
 from .recipe import Recipe
 
 # %% ../../nbs/06_train.run.ipynb #9b0585d8
@@ -100,7 +100,7 @@ class RunLog(Callback):
         if time.monotonic()-self.last<self.minutes*60: return
         self._write(step=self.epoch*self.n_iter+self.iter+1, loss=round(float(self.recorder.smooth_loss.value), 4), lr=self.recorder.lrs[-1])
     def after_epoch(self):
-        self._write(step=(self.epoch+1)*len(self.dls.train), **dict(zip(self.recorder.metric_names[1:-1], map(float, self.recorder.values[-1]))))
+        self._write(step=(self.epoch+1)*len(self.dls.train), **floats(dict(zip(self.recorder.metric_names[1:-1], self.recorder.values[-1]))))
     def state_dict(self):
         size = self.file.stat().st_size if self.file.exists() else 0
         return dict(size=size if self.size is None else min(self.size, size)) # what is to be taken back does not count
