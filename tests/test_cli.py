@@ -23,6 +23,7 @@ def trained(tmp_path_factory):
     d = tmp_path_factory.mktemp('cli')
     for name, n, seed in (('train.csv', 80, 0), ('test.tsv.gz', 40, 1), ('more.jsonl.xz', 60, 2)):
         save(notes(n, seed).rename(columns=dict(text='note', label='where')), d/name)
+    save(notes(9).replace('sea', 'air').rename(columns=dict(text='note', label='where')), d/'odd.csv')
     r = get_recipe('paper').replace(name='short', pre=dict(lr=1e-2, seq_len=20), clas=dict(bs=10, lr=2e-2))
     (d/'short.json').write_text(r.to_json())
     res = ulmfit('train', 'train.csv', '--test', 'test.tsv.gz', '--unlabeled', 'more.jsonl.xz', '--text-col', 'note', '--label-col', 'where', '--recipe', 'short.json',
@@ -58,6 +59,7 @@ def test_predict(trained, name):
 @pytest.mark.parametrize('args,says', [
     (['train', 'none.csv'], 'no file'), (['train', 'train.csv'], "no column 'text'"), (['train', 'train.csv', '--out', 'model'], 'not empty'),
     (['train', 'train.csv', '--recipe', 'papper'], 'no recipe'), (['train', 'train.csv', '--size', 'tiny'], '--pretrained none'), (['train', 'train.csv', '--text-col', 'note', '--label-col', 'where', '--lang', 'de'], '--pretrained none'), (['predict', 'train.csv', 'train.csv'], "no column 'text'"),
+    (['train', 'train.csv', '--text-col', 'note', '--label-col', 'where', '--test', 'odd.csv'], "'odd.csv' has label 'air'"), (['predict', 'model', 'train.csv', '--text-col', 'note', '--out', 'none/x.csv'], 'no folder'),
     (['predict', '.', 'train.csv', '--text-col', 'note', '--out', 'x.csv'], 'no bundle')])
 def test_one_sentence(trained, args, says):
     res = ulmfit(*args, cwd=trained[0])

@@ -45,7 +45,8 @@ def _check_test(tst, path, label_col, classes, task):
     "Raises `ValueError` where the labels of a test table are not those of the training table: before all is trained"
     if label_col not in tst: raise ValueError(f"{str(path)!r} has no column {label_col!r}: it has {list(tst.columns)}; name the right one with --label-col")
     if tst[label_col].isna().any(): raise ValueError(f"column {label_col!r} of {str(path)!r} is missing in {tst[label_col].isna().sum()} of {len(tst)} rows: drop them")
-    if task=='regression': tst[label_col].astype(float)
+    if task=='regression':
+        if tst[label_col].dtype.kind not in 'iuf': raise ValueError(f"column {label_col!r} of {str(path)!r} holds {tst[label_col].dtype}: expected numbers")
     elif new := {l for o in tst[label_col] for l in (o if task=='multi' else [o])}-set(classes):
         raise ValueError(f"{str(path)!r} has label {sorted(new, key=str)[0]!r}, which was not trained on: expected one of {classes}")
 
