@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import tempfile
+import unicodedata
 import warnings
 import zlib
 from multiprocessing import get_start_method
@@ -21,15 +22,16 @@ import numpy as np
 import spacy
 from fastcore.all import num_cpus
 from fastcore.xdg import xdg_cache_home
+from fastai.text.core import defaults
 from fastprogress.fastprogress import progress_bar
 from .tokenize import number_tokens, rules_of, tokenizer_settings
 
 # %% ../../nbs/10a_data.cache.ipynb #8e5929bf
-_format = 2
+_format = 3
 
 def _key(texts, settings):
     "Hash, number and bytes of `texts`"
-    h,n,size = hashlib.sha256(json.dumps([_format, settings, spacy.__version__, fastai.__version__]).encode()),0,0
+    h,n,size = hashlib.sha256(json.dumps([_format, settings, list(defaults.text_spec_tok), spacy.__version__, fastai.__version__, unicodedata.unidata_version]).encode()),0,0
     for n,t in enumerate(texts, 1):
         b = t.encode('utf8', 'surrogatepass')
         h.update(len(b).to_bytes(8, 'little') + b)
@@ -89,8 +91,10 @@ def tokenized(
     if folder.exists() or folder.is_symlink():
         if (found := _load(folder)) is not None: return key,*found
         warnings.warn(f"the cache {str(folder)!r} is damaged: building it again")
-        if folder.is_dir() and not folder.is_symlink(): shutil.rmtree(folder)
-        else: folder.unlink()
+        aside = Path(tempfile.mkdtemp(prefix='building-', dir=cache_dir))
+        try: folder.rename(aside/'old') # whole, by one process of several
+        except FileNotFoundError: pass
+        shutil.rmtree(aside, ignore_errors=True)
     cache_dir.mkdir(parents=True, exist_ok=True)
     tmp = Path(tempfile.mkdtemp(prefix='building-', dir=cache_dir))
     try:
@@ -103,4 +107,5 @@ def tokenized(
         if e.errno not in (errno.ENOSPC, errno.EDQUOT): raise
         raise OSError(f"there is no space left in {str(cache_dir)!r} for the tokenised text: free some, or name another folder with cache_dir or $ULMFIT_CACHE") from e
     finally: shutil.rmtree(tmp, ignore_errors=True)
-    return key,*_load(folder)
+    if (found := _load(folder)) is None: raise OSError(f"the cache {str(folder)!r} was removed or damaged while it was read: run it again")
+    return key,*found

@@ -173,7 +173,7 @@ def from_df(cls:TextCorpus,
     vocab:list=None, # A vocabulary to use, in place of one from the training and unlabelled texts
     cache_dir=None, # Folder of the caches; `None` is `$ULMFIT_CACHE` or the user's cache folder
     n_workers:int=None, # Processes for tokenising; `None` takes all cores for a large text
-    rules=None, # Cleaning functions; `None` is fastai's list
+    rules=None, # Those of fastai's cleaning functions to use, in order; `None` is all of them
     label_delim:str=None # Splits a column of several labels
 ) -> TextCorpus:
     "From a `DataFrame`; raises `TypeError` or `ValueError`, each with one sentence, for what can't be trained on"

@@ -123,7 +123,7 @@ def lm_dls(self:TextCorpus,
     bs:int=64, # Streams of text in a batch
     seq_len:int=70, # Tokens of each in a batch
     backwards:bool=False, # Read from the end?
-    vary_len:bool=False, # Draw the lengths of training batches anew each epoch, about `seq_len`, as AWD-LSTM does?
+    vary_len:bool=False, # Draw the lengths of training batches anew each epoch, about `seq_len`, by AWD-LSTM's rule?
     device=None # `None` is fastai's default
 ) -> DataLoaders:
     "Language-model `DataLoaders`: trained on the training and unlabelled documents, validated on the validation documents; raises `ValueError` for too little text"
@@ -169,11 +169,9 @@ class DocumentDL(SeededPasses, SortedDL):
         return takewhile(len, (list(islice(b, s)) for s in self.batch_sizes or self._sizes()))
 
     def shuffle_fn(self, idxs):
-        rng,res = self._start_pass(),np.asarray(self.res)
-        idxs,pool = rng.permutation(list(idxs)),self.pool*self.bs
-        idxs = np.concatenate([s[np.argsort(-res[s], kind='stable')] for s in np.split(idxs, range(pool, len(idxs), pool))])
-        sizes = self._sizes()
-        batches = np.split(idxs, np.cumsum(sizes)[:-1])
+        rng,res,cuts = self._start_pass(),np.asarray(self.res),np.cumsum(self._sizes())[:-1]
+        pools = np.split(rng.permutation(list(idxs)), cuts[self.pool-1::self.pool]) # of whole batches
+        batches = np.split(np.concatenate([s[np.argsort(-res[s], kind='stable')] for s in pools]), cuts)
         # the batch with the longest document comes first, so that too little memory shows at once; sizes stay in place
         first = max(range(len(batches)), key=lambda i: res[batches[i]].max())
         order = [first, *rng.permutation([i for i in range(len(batches)) if i!=first]).astype(int)]

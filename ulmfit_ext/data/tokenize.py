@@ -207,11 +207,15 @@ class TextTokenizer:
 _fast_rules = (ft.fix_html, ft.replace_rep, ft.replace_wrep, ft.spec_add_spaces, ft.rm_useless_spaces, ft.replace_all_caps, ft.replace_maj, ft.lowercase)
 
 # %% ../../nbs/10_data.tokenize.ipynb #bc87d0c3
-RULES = {f.__name__:f for f in (*defaults.text_proc_rules, ft.replace_rep, ft.replace_wrep, ft.fix_html, ft.lowercase)}
+RULES = {f.__name__:f for f in _fast_rules}
+
+def _rule_name(f): # another function of the same name is another rule, which `rules_of` refuses
+    name = getattr(f, '__name__', str(f))
+    return name if RULES.get(name) is f else f"{getattr(f, '__module__', None)}.{name}"
 
 def tokenizer_settings(lang='en', rules=None) -> dict:
     "What a bundle keeps of a tokenizer"
-    return dict(kind='spacy', lang=lang, rules=[getattr(f, '__name__', str(f)) for f in (defaults.text_proc_rules if rules is None else rules)])
+    return dict(kind='spacy', lang=lang, rules=[_rule_name(f) for f in (defaults.text_proc_rules if rules is None else rules)])
 
 def rules_of(settings:dict) -> list:
     "The rules named in `settings`; raises `ValueError` for one that fastai does not have"

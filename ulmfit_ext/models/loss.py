@@ -154,6 +154,7 @@ class BlockLoss(Callback):
         if softmax not in ('full','sampled'): raise ValueError(f"softmax is {softmax!r}: expected 'full' or 'sampled'")
         store_attr()
     def before_batch(self):
+        no_call(self.model) # of a batch that was interrupted
         m = self.model # or a wrapper of it, for several GPUs, which gathers tensors
         sampled = self.softmax=='sampled' and self.training and self.pct_train<1-self.full_frac
         if isinstance(m, SequentialRNN) and isinstance(m[-1], LinearDecoder) and not hasattr(self.learn, 'gather_preds'): next_call(m, _without_logits(m[-1], sampled))

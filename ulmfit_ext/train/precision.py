@@ -34,15 +34,17 @@ def fast_bf16(
 # %% ../../nbs/05_train.precision.ipynb #084a9075
 def next_call(model, context):
     "Have the next call of `model`, and no other, happen inside `context`; so an interrupted `fit` leaves the model as it was"
-    forward = model.forward
     def once(*args, **kwargs):
-        model.__dict__.pop('forward', None)
-        with context: return forward(*args, **kwargs)
+        no_call(model)
+        with context: return once.forward(*args, **kwargs)
+    once.forward,once.own = model.forward,vars(model).get('forward') # which may be patched already, by us or others
     model.forward = once
 
 def no_call(model):
-    "Take back a `next_call` that did not come"
-    model.__dict__.pop('forward', None)
+    "Take back each `next_call` that did not come"
+    while hasattr(f := vars(model).get('forward'), 'own'):
+        if f.own is None: del model.forward
+        else: model.forward = f.own
 
 class AutoPrecision(Callback):
     "Run the model in bf16 where that is faster, in fp32 elsewhere"

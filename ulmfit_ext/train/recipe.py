@@ -69,13 +69,15 @@ class Phase:
     beta:float=1. # TAR: weight of the squared changes from token to token
     bs:int=64 # Documents, or streams of text, in a batch
     seq_len:int=70 # Tokens of a chunk that is backpropagated through
-    vary_len:bool=False # LM: draw the chunks' lengths anew each epoch, as AWD-LSTM does?
+    vary_len:bool=False # LM: draw the chunks' lengths anew each epoch, by AWD-LSTM's rule?
     max_len:int|None=None # Classifier: tokens at a document's end that are pooled and trained on; `None` is all
     head_p:tuple=(.1,) # Classifier: dropout in the head, one for each hidden layer
     lin_ftrs:tuple=(50,) # Classifier: hidden layers of the head
 
     def __post_init__(self):
         if type(self.epochs) is not int or self.epochs<1: raise ValueError(f"epochs is {self.epochs!r}: expected a whole number, at least 1")
+        for k,known in (('unfreeze', ('full','gradual','last','chain_thaw')), ('schedule', ('stlr','one_cycle','cosine','constant'))):
+            if (v := getattr(self, k)) not in known: raise ValueError(f"{k} is {v!r}: expected one of {list(known)}")
 
     def dropouts(self) -> dict: # As fastai's `config`
         return {k:getattr(self, k) for k in ('output_p','hidden_p','input_p','embed_p','weight_p')}
@@ -124,6 +126,7 @@ class Recipe:
     def from_json(cls, text:str) -> 'Recipe':
         d = json.loads(text)
         if missing := [k for k in ('name','lm','clas','pre') if k not in d]: raise ValueError(f"the recipe lacks {missing[0]!r}: expected what to_json writes")
+        if extra := d.keys()-{'name','lm','clas','pre'}: raise ValueError(f"the recipe has {sorted(extra)[0]!r}: expected name, lm, clas and pre")
         phases = {k:_phase(d.pop(k), k) for k in ('lm','clas','pre')}
         return cls(**d, **phases)
 
@@ -145,12 +148,12 @@ RECIPES = {r.name:r for r in [
            clas=Phase(lr=.01, epochs=50, unfreeze='gradual', max_len=20*70)),
     Recipe('scripts',
            lm=Phase(lr=.004, epochs=50, multipliers=(1/6, 1/3, 1., 1/2), mom=.8, wd=1e-7, clip=.3, vary_len=True, **_scripts_drop),
-           clas=Phase(lr=.01, epochs=50, unfreeze='gradual', tops=(1,2), cut_frac=(1/3, 1/3, 1/8), ratio=8, mom=.8, wd=1e-6, clip=25.,
+           clas=Phase(lr=.01, epochs=52, unfreeze='gradual', tops=(1,2), cut_frac=(1/3, 1/3, 1/8), ratio=8, mom=.8, wd=1e-6, clip=25.,
                       bs=32, max_len=20*70)),
     Recipe('fastai',
-           lm=Phase(lr=(2e-2, 2e-3), epochs=11, factor=1., unfreeze='gradual', tops=(1,), **_scripts_drop, **_fastai),
-           clas=Phase(lr=(2e-2, 1e-2, 5e-3, 1e-3), epochs=4, unfreeze='gradual', tops=(1,2,3), max_len=20*72,
-                      output_p=.2, hidden_p=.15, input_p=.2, embed_p=.025, weight_p=.25, **_fastai)),
+           lm=Phase(lr=(1e-2, 1e-3), epochs=11, factor=1., unfreeze='gradual', tops=(1,), **_scripts_drop, **_fastai),
+           clas=Phase(lr=(2e-2, 1e-2, 5e-3, 1e-3), epochs=5, unfreeze='gradual', tops=(1,2,3), max_len=20*72,
+                      output_p=.2, hidden_p=.15, input_p=.2, embed_p=.025, weight_p=.25, **{**_fastai, 'wd':.01})),
     Recipe('mini',
            lm=Phase(lr=.004, epochs=4, bs=16, vary_len=True, output_p=.1, hidden_p=.075, input_p=.1, embed_p=.0125, weight_p=.125),
            clas=Phase(lr=.01, epochs=20, unfreeze='gradual', bs=32, max_len=20*70, output_p=.2, hidden_p=.15, input_p=.2, embed_p=.025, weight_p=.25)),

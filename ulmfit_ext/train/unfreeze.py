@@ -70,9 +70,9 @@ def chain_thaw(
     epochs_last:int=1, # Epochs of the last stage, in which all groups train
     factor:float=2.6 # As in `full`
 ) -> list: # `Stage`s
-    "The last group alone, then each group alone from the lowest up, then all (Felbo et al. 2017): the paper's *Chain-thaw*"
+    "The last group alone, then each one below it alone, from the lowest up, then all (Felbo et al. 2017): the paper's *Chain-thaw*"
     lrs,top = _ladder(lr, n_groups, factor),n_groups-1
-    alone = [Stage(epochs_each, lrs, (i,), f'only {i}') for i in (top, *range(n_groups))]
+    alone = [Stage(epochs_each, lrs, (i,), f'only {i}') for i in (top, *range(top))]
     return alone + [Stage(epochs_last, lrs, tuple(range(n_groups)), 'all')]
 
 # %% ../../nbs/02_train.unfreeze.ipynb #be89d3db
