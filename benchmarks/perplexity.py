@@ -59,8 +59,11 @@ def curves(folder, file, before):
         m, v = d[d.loss.notna()], d[d.perplexity.notna()]
         line, = ax.plot(before+m.step*32*70/1e6, m.loss.map(math.exp), lw=.9, label=f'{k}, training')
         ax.plot(before+v.step*32*70/1e6, v.perplexity, dict(fwd='x', bwd='o')[k], mfc='none', ms=8, color=line.get_color(), label=f'{k}, enwiki-valid')
-    ax.set(xlabel='million tokens', ylabel='perplexity', yscale='log', ylim=(30, min(1000, 1.5*math.exp(m.loss.max()))))
-    ax.set_yticks([40, 60, 100, 200, 400, 1000], [40, 60, 100, 200, 400, 1000])
+    top = min(1000, 1.5*math.exp(m.loss.max()))
+    ax.set(xlabel='million tokens', ylabel='perplexity', yscale='log')
+    ticks = [t for t in (40, 50, 60, 80, 100, 200, 400, 1000) if t<=top]
+    ax.set_yticks(ticks, ticks)
+    ax.set_ylim(30, top)
     ax.minorticks_off()
     if json.loads((folder/k/'run.json').read_text()).get('softmax')=='sampled':
         full = before+.9*v.step.iloc[-1]*32*70/1e6 # see `BlockLoss`
