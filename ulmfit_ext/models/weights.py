@@ -161,8 +161,8 @@ def _check(bundle):
         if want.get(k)!=have.get(k): raise ValueError(f"{k} has shape {have.get(k)}, its model {want.get(k)}")
     if c['kind']=='classifier' and c['labels'] is not None and len(c['labels'])!=arch['n_out']: raise ValueError(f"it has {len(c['labels'])} labels for {arch['n_out']} outputs")
 
-class OtherFormat(ValueError):
-    "A bundle of another version of ulmfit_ext"
+class OtherFormat(DamagedFile):
+    "A bundle of a later version of ulmfit_ext, or one that says it is"
 
 def load_bundle(
     path, # A folder made by `save_bundle`
