@@ -1,15 +1,16 @@
 """What transfer is worth: test error by the number of labels, from scratch, with a language model of the task's text alone, and from pretrained ones
 
-    python benchmarks/transfer.py PRETRAINED FOLDER [TASK[:SOURCE[:PART]] ...]
+    python benchmarks/transfer.py PRETRAINED FOLDER [TASK[:SOURCE[:PART[:LABELS]]] ...]
 
-PRETRAINED is what `finetune_lm` takes, FOLDER keeps language models. Finished cells are kept in results/transfer.jsonl: called again, the script
+PRETRAINED is what `finetune_lm` takes, FOLDER keeps language models, and classifiers while they learn. Finished cells are kept in results/transfer.jsonl: called again, the script
 goes on where it was (remove them when the weights are others). Sources are 'tf-idf', 'scratch', 'own' and 'pretrained'. A part is 'fwd' or 'bwd', that language model alone,
-or a seed. Processes with other arguments may work side by side, once the language models are there.
+or a seed; LABELS is one of the numbers of labels. Processes with other arguments may work side by side, once the language models are there.
 Language models are shared by all numbers of labels and all seeds. A seed draws the labelled documents, the first weights and the order.
 The grid is planned by its cost: from scratch and with the task's own language model, classifiers read forward only, and those of IMDb with 5,000 labels have one seed. IMDb is
 tested on 5,000 reviews, always the same, TF-IDF with logistic regression on the same ones; its language models have a sampled softmax, and its answers are in bf16 where
 that is faster."""
 import json
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -56,7 +57,7 @@ def draw(train, n, seed, watch):
     return pd.concat([sub.assign(is_valid=False), rest.sample(min(len(rest), watch), random_state=0).assign(is_valid=True)], ignore_index=True)
 
 
-def classify(task, lms, df, test, n, seed):
+def classify(task, lms, df, test, n, seed, runs):
     "Test errors by direction, and of both"
     (epochs, bs), learns = TASKS[task]['sizes'][n], {}
     vocab = None if lms['fwd'] is None else pretrained(lms['fwd'], 'fwd').vocab
@@ -65,7 +66,7 @@ def classify(task, lms, df, test, n, seed):
     if lms['fwd'] is None: recipe = recipe.replace(clas=dict(lr=.005, unfreeze='full', factor=1.)) # all of it learns from the start
     for k, lm in lms.items():
         set_seed(seed)
-        learns[k] = finetune_classifier(corpus.clas_dls(recipe.clas.bs, k=='bwd'), lm, recipe, epochs, **({} if lm else dict(config=SIZES['mini'])))
+        learns[k] = finetune_classifier(corpus.clas_dls(recipe.clas.bs, k=='bwd'), lm, recipe, epochs, run_dir=runs/k, resume=True, **({} if lm else dict(config=SIZES['mini'])))
     ens = Ensemble(learns['fwd'], learns.get('bwd'))
     if not task.startswith('imdb'): return ens.evaluate(test.text, test.label)['error %'].to_dict()
     with TemporaryDirectory() as tmp:
@@ -82,7 +83,7 @@ def main(start, folder, tasks):
     folder.mkdir(parents=True, exist_ok=True)
     log = RESULTS/'transfer.jsonl'
     done = {tuple(c['cell']) for c in cells(log)}
-    for task, only, part in ((t+'::').split(':')[:3] for t in tasks):
+    for task, only, part, labels in ((t+':::').split(':')[:4] for t in tasks):
         train, extra, test = texts_of(task)
         if part in ('fwd', 'bwd'):
             language_model(task, only, part, folder/'lm', train, extra, start if only=='pretrained' else None)
@@ -91,13 +92,14 @@ def main(start, folder, tasks):
             if 'unsup' in task and source!='pretrained' or only not in ('', source): continue
             for n in TASKS[task]['sizes']:
                 for seed in SEEDS[:1 if n==5000 else None]:
-                    if part not in ('', str(seed)): continue
+                    if part not in ('', str(seed)) or labels not in ('', str(n)): continue
                     if (cell := (task, source, n, seed)) in done: continue
                     df, directions = draw(train, n, seed, TASKS[task]['watch']), ('fwd', 'bwd') if source=='pretrained' else ('fwd',)
                     lms = {k:None if source in ('tf-idf', 'scratch') else language_model(task, source, k, folder/'lm', train, extra, start if source=='pretrained' else None) for k in directions}
-                    begin = time.time()
-                    errors = tfidf(df, test) if source=='tf-idf' else classify(task, lms, df, test, n, seed)
+                    begin, runs = time.time(), folder/'classifiers'/'-'.join(map(str, cell))
+                    errors = tfidf(df, test) if source=='tf-idf' else classify(task, lms, df, test, n, seed, runs)
                     with open(log, 'a') as f: f.write(json.dumps(dict(cell=cell, errors={k:round(v, 2) for k, v in errors.items()}, seconds=round(time.time()-begin)))+'\n')
+                    shutil.rmtree(runs, ignore_errors=True)
     report(log)
 
 

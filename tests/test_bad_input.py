@@ -16,7 +16,8 @@ from conftest import TINY, notes
 from ulmfit_ext.classifier import classifier_learner, finetune_classifier
 from ulmfit_ext.data.corpus import TextCorpus, read_table
 from ulmfit_ext.ensemble import Ensemble
-from ulmfit_ext.lm import finetune_lm, generate, lm_learner, pretrain_lm
+from ulmfit_ext.generate import generate
+from ulmfit_ext.lm import finetune_lm, lm_learner, pretrain_lm
 from ulmfit_ext.models.weights import fastai_bundle, load_bundle
 from ulmfit_ext.pipeline import ulmfit
 from ulmfit_ext.train.checkpoint import Checkpoint

@@ -32,6 +32,13 @@ def test_there_and_back(tmp_path):
     assert not [p for p in tmp_path.iterdir() if p.name!='lm']
 
 
+def test_what_could_not_be_read_again_is_not_written(tmp_path):
+    bundle = a_bundle()
+    bundle.config['recipe'] = 'x'*2**24
+    with pytest.raises(ValueError, match='config.json would have 16,777'): save_bundle(bundle, tmp_path/'lm')
+    assert not list(tmp_path.iterdir())
+
+
 def test_half_precision_is_stored_small_and_read_as_fp32(tmp_path):
     save_bundle(a_bundle(), tmp_path/'full')
     save_bundle(a_bundle(), tmp_path/'half', half=True)

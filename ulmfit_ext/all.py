@@ -17,6 +17,7 @@ from ulmfit_ext.models.encoder import *
 from ulmfit_ext.models.loss import *
 from ulmfit_ext.models.weights import *
 from ulmfit_ext.lm import *
+from ulmfit_ext.generate import *
 from ulmfit_ext.classifier import *
 from ulmfit_ext.ensemble import *
 from ulmfit_ext.pipeline import *

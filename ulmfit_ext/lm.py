@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SIZES', 'bos_of', 'direction_of', 'tokenizer_of', 'settings_of', 'check_language', 'check_sizes', 'check_words',
            'check_batches', 'TokenRate', 'lm_learner', 'lm_phase', 'loss_name', 'data_of', 'run_phase', 'finetune_lm',
-           'check_start', 'pretrain_lm', 'decode_words', 'generate']
+           'check_start', 'pretrain_lm']
 
 # %% ../nbs/30_lm.ipynb #7e2f2762
 from dataclasses import replace
@@ -15,7 +15,6 @@ import math
 import time
 import numpy as np
 import pandas as pd
-import torch
 from fastcore.all import L, delegates
 from fastai.callback.core import Callback
 from fastai.callback.progress import ProgressCallback
@@ -23,7 +22,7 @@ from fastai.data.core import DataLoaders
 from fastai.learner import Learner
 from fastai.losses import CrossEntropyLossFlat
 from fastai.metrics import accuracy
-from fastai.text.core import BOS, PAD, TK_MAJ, TK_REP, TK_UP, TK_WREP, Tokenizer, UNK, defaults
+from fastai.text.core import BOS, Tokenizer
 from fastai.text.learner import LMLearner
 from fastai.text.models.awdlstm import AWD_LSTM, awd_lstm_lm_config, awd_lstm_lm_split
 from fastai.text.models.core import get_language_model
@@ -32,7 +31,7 @@ from .train.run import FreeMemory, StopDiverging, check_run_dir, run_cbs, run_lo
 from .train.recipe import fit_phase, get_recipe
 from .data.corpus import TextCorpus
 from .data.loaders import CorpusTokenizer, vocab_of
-from .data.tokenize import Encoder, tokenizer_settings
+from .data.tokenize import tokenizer_settings
 from .models.encoder import draw_faster, scaled_config
 from .models.loss import BlockLoss, TokenPerplexity
 from .models.weights import Bundle, any_bundle, last_metrics, load_state, model_state, overlap, pretrained as get_pretrained, remap_vocab, state_hash, vocab_hash
@@ -249,58 +248,3 @@ def pretrain_lm(
             learn.made_with['weights'] = state_hash(words)
         return learn
     return run_phase('pre', recipe, make, epochs, lr, run_dir, resume, cbs)
-
-# %% ../nbs/30_lm.ipynb #6195f270
-def decode_words(
-    tokens:list # With fastai's special tokens
-) -> list: # Of words
-    "Words as they were written before fastai's rules; each special token counts for the word after it, and one without such a word is left out"
-    res = [] # last word first, so that what a token counts for is there already
-    for t in reversed(tokens):
-        if t not in (TK_MAJ,TK_UP,TK_REP,TK_WREP): res.append(t)
-        elif t in (TK_MAJ,TK_UP):
-            if res: res[-1] = res[-1].upper() if t==TK_UP else res[-1].capitalize()
-        elif len(res)>1 and res[-1].isdecimal():
-            n = min(int(res.pop()), 100) # a model may write any number
-            if t==TK_REP: res[-1] *= n
-            else: res += [res[-1]]*(n-1)
-    return res[::-1]
-
-# %% ../nbs/30_lm.ipynb #129a5030
-def generate(
-    learn, # An `LMLearner` or a `Bundle` of one, forward or backward
-    prompt:str='', # The text's beginning, or for a backward model its end
-    n_words:int=40, # Most tokens to add; stops earlier where the model ends the document
-    temperature:float=.8, # Lower is safer, higher more varied
-    seed:int=None # For the same text again
-) -> str:
-    "Write text with a language model; raises `ValueError` for a classifier, or a temperature that is not above 0"
-    if temperature<=0: raise ValueError(f"temperature is {temperature}: expected more than 0")
-    if isinstance(learn, Bundle):
-        if learn.kind!='lm': raise ValueError(f"the bundle is a {learn.kind}: expected a language model")
-        if learn.config.get('tokenizer') is None: raise ValueError("the bundle does not say how its text was tokenised: generate with a learner")
-        model,vocab,device,bwd,sep = learn.model(),learn.vocab,torch.device('cpu'),learn.direction=='bwd',' '
-        ids = Encoder(vocab, learn.config['tokenizer'])([prompt])[0].tolist()
-    else:
-        ds,model,vocab,device,bwd = learn.dls.train_ds,learn.model.eval(),vocab_of(learn.dls),learn.dls.device,direction_of(learn.dls)=='bwd'
-        ids,sep = ds.numericalize(ds.tokenizer(prompt)).tolist(),ds.tokenizer.sep
-    bos,banned = vocab.index(bos_of(vocab)),[i for i,w in enumerate(vocab) if w.strip(_space) in (UNK,PAD)]
-    ids = [i for i in ids if i!=bos]
-    if bwd: ids = ids[::-1]
-    rng = None if seed is None else torch.Generator().manual_seed(seed)
-    model.reset()
-    new = [bos]+ids
-    with torch.no_grad():
-        for _ in range(n_words):
-            logits = model(torch.tensor([new], device=device))[0][0,-1].float().cpu()
-            logits[banned] = -torch.inf
-            i = torch.multinomial((logits/temperature).softmax(0), 1, generator=rng).item()
-            if i==bos: break
-            ids.append(i)
-            new = [i]
-    model.reset()
-    words = [vocab[i] for i in (ids[::-1] if bwd else ids)]
-    if bos_of(vocab)!=BOS: # pieces of words
-        special = {_space+t for t in defaults.text_spec_tok}
-        words = ''.join(w+_space if w in special else w for w in words).replace(_space, ' ').split()
-    return sep.join(decode_words(words))

@@ -107,25 +107,26 @@ class Bundle:
         return {k[len(prefix):]:v for k,v in self.state.items() if k.startswith(prefix)}
 
 # %% ../../nbs/22_models.weights.ipynb #a4567cbc
+_largest = {'config.json':2**24, 'vocab.json':2**27, 'model.safetensors':2**36} # bytes
+
 def save_bundle(
     bundle:Bundle,
     path, # A folder that does not exist yet
     half:bool=False # Store fp16? Half the size, and weights rounded to three digits
 ) -> Path:
-    "Write `bundle` beside `path` and move it there when whole; raises `FileExistsError` rather than overwrite"
+    "Write `bundle` beside `path` and move it there when whole; raises `FileExistsError` rather than overwrite, `ValueError` for what `load_bundle` would not read again"
     path = Path(path)
     weights = save({k:(v.half() if half and v.is_floating_point() else v).contiguous() for k,v in bundle.state.items()})
     config = {'format':FORMAT, **bundle.config, 'vocab_hash':vocab_hash(bundle.vocab), 'sha256':hashlib.sha256(weights).hexdigest(),
               'versions':dict(fastai=fastai.__version__, torch=torch.__version__)}
+    files = {'config.json':json.dumps(config, indent=1, ensure_ascii=False).encode(), 'vocab.json':json.dumps(bundle.vocab).encode(), 'model.safetensors':weights}
+    for name,data in files.items():
+        if len(data)>_largest[name]: raise ValueError(f"{name} would have {len(data):,} bytes, more than the {_largest[name]:,} that load_bundle reads: expected fewer words, or fewer and shorter labels")
     with new_folder(path) as tmp:
-        (tmp/'model.safetensors').write_bytes(weights)
-        (tmp/'config.json').write_text(json.dumps(config, indent=1, ensure_ascii=False), encoding='utf8')
-        (tmp/'vocab.json').write_text(json.dumps(bundle.vocab), encoding='utf8')
+        for name,data in files.items(): (tmp/name).write_bytes(data)
     return path
 
 # %% ../../nbs/22_models.weights.ipynb #96cb94b9
-_largest = {'config.json':2**24, 'vocab.json':2**27, 'model.safetensors':2**36} # bytes
-
 def inside(path, name) -> Path:
     "The folder `name` in `path`; raises `DamagedFile` for a link that leads out of it"
     if (path/name).resolve().parent!=path.resolve(): raise DamagedFile(f"{str(path/name)!r} is a link to another folder: get the bundle again")
