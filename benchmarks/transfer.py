@@ -120,7 +120,7 @@ def report(log):
     table = d.groupby(['task', 'what', 'labels']).error.agg(['mean', 'min', 'max', 'count']).round(2)
     print(table.to_string())
     (RESULTS/'transfer.json').write_text(json.dumps(dict(machine=machine(), rows=table.reset_index().to_dict('records')), indent=1)+'\n')
-    tasks = list(dict.fromkeys(d.task[d.source=='pretrained']))
+    if not (tasks := list(dict.fromkeys(d.task[d.source=='pretrained']))): return
     fig, axs = plt.subplots(1, len(tasks), figsize=(max(5.5*len(tasks), 7), 4.8), squeeze=False, layout='constrained')
     for ax, task in zip(axs[0], tasks):
         found = table.loc[task]

@@ -1,5 +1,6 @@
 """Write README.md from nbs/index.ipynb: markdown, code, and what the code printed or displayed"""
 import json
+import os
 import re
 from pathlib import Path
 
@@ -16,7 +17,7 @@ def output(o):
 
 def cell(c):
     src = ''.join(c['source']).strip()
-    if c['cell_type']=='markdown': return src + '\n'
+    if c['cell_type']=='markdown': return re.sub(r'\]\((?!https?:|#)([^)]+)\)', lambda m: f"]({os.path.normpath('nbs/'+m[1])})", src) + '\n' # links are from the notebook
     if c['cell_type']!='code' or re.match(r'#\|\s*(hide|export|default_exp)\b', src): return None
     return f"```python\n{src}\n```\n" + ''.join(output(o) for o in c['outputs'])
 

@@ -95,7 +95,7 @@ def classifier_learner(
     class_weights=None, # 'balanced', one weight for each class, or a `dict` by label
     y_range:tuple=None, # For regression: lowest and highest answer
     remap:bool=False, # Move the embeddings to the vocabulary of `dls`, where it is another?
-    config:dict=None, # AWD-LSTM's sizes, where there is no encoder: `emb_sz`, `n_hid`, `n_layers`
+    config:dict=None, # AWD-LSTM's sizes, where there is no encoder: `emb_sz`, `n_hid`, `n_layers`; `None` is the paper's, `SIZES['paper']`
     drop_mult:float=1., # Multiplies all dropouts
     precision:str='auto', # See `AutoPrecision`
     metrics=None, # `None` is accuracy, or for numbers the root of the mean squared error
@@ -128,10 +128,10 @@ def classifier_learner(
 # %% ../nbs/31_classifier.ipynb #a448d3ca
 @delegates(classifier_learner, but='phase')
 def finetune_classifier(
-    dls:DataLoaders, # fastai classifier `DataLoaders`, forward or backward
+    dls:DataLoaders, # fastai classifier `DataLoaders`, forward or backward; their batch size counts, not the recipe's
     encoder, # A learner from `finetune_lm`, a `Bundle`, or the folder of one or of a run; `None` starts from scratch
     recipe='paper', # A name in `RECIPES`, a `Recipe`, or the path of one in JSON
-    epochs:int=None, # In place of the recipe's, for all stages together
+    epochs:int=None, # In place of the recipe's, for all stages together, of which the first take one each
     lr:float=None, # Peak rate of the last group, in place of the recipe's
     loss_func=None, # Any fastai loss; `None` is the one that fastai has for the targets
     run_dir=None, # A new folder for recipe, metrics, checkpoint and the model; `None` keeps nothing

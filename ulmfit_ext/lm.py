@@ -124,7 +124,7 @@ def lm_learner(
     dls:DataLoaders, # Of language-model batches
     pretrained=None, # As in `finetune_lm`
     phase=None, # A recipe's `Phase`; `None` is the paper's
-    config:dict=None, # AWD-LSTM's sizes, where there are no pretrained weights: `emb_sz`, `n_hid`, `n_layers`
+    config:dict=None, # AWD-LSTM's sizes, where there are no pretrained weights: `emb_sz`, `n_hid`, `n_layers`; `None` is the paper's, `SIZES['paper']`
     drop_mult:float=1., # Multiplies all dropouts
     precision:str='auto', # See `AutoPrecision`
     softmax:str='full', # Or 'sampled', see `BlockLoss`
@@ -197,7 +197,7 @@ def _run(name, learn, recipe, phase, run_dir, resume, cbs):
 
 @delegates(lm_learner, but='phase')
 def finetune_lm(
-    dls:DataLoaders, # fastai language-model `DataLoaders`, forward or backward
+    dls:DataLoaders, # fastai language-model `DataLoaders`, forward or backward; their batch size and sequence length count, not the recipe's
     pretrained='mini', # Or 'wt103', the folder of a bundle, or a `Bundle`; `None` starts from scratch, with the recipe's hyper-parameters for pretraining
     recipe='paper', # A name in `RECIPES`, a `Recipe`, or the path of one in JSON
     epochs:int=None, # In place of the recipe's

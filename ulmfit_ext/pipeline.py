@@ -34,7 +34,7 @@ def ulmfit(
     valid_pct:float=.1, # Part of the documents to validate on
     valid_col:str=None, # Column that is true for documents to validate on, in place of `valid_pct`
     seed:int=42, # Of the split, the shuffling, the weights and the dropout
-    config:dict=None, # AWD-LSTM's sizes without pretrained weights: `emb_sz`, `n_hid`, `n_layers`
+    config:dict=None, # AWD-LSTM's sizes without pretrained weights: `emb_sz`, `n_hid`, `n_layers`; `None` is the paper's, `SIZES['paper']`
     precision:str='auto', # 'auto', 'bf16' or 'fp32', see `AutoPrecision`
     deterministic:bool=False, # Insist on the same bits each time? See `deterministic`; on a CPU they are
     cbs=None, # More callbacks for training

@@ -13,7 +13,7 @@ from fastprogress.fastprogress import progress_bar
 from ..data.loaders import batch_sizes
 from ..data.tokenize import Encoder
 from ..models.weights import inside, load_bundle
-from ..ensemble import as_texts, decode
+from ..ensemble import as_texts, check_pair, decode
 
 # %% ../../nbs/40_infer.predict.ipynb #259e26c3
 _activation = {'single':lambda o: o.softmax(1), 'multi':torch.sigmoid, 'regression':lambda o: o}
@@ -25,16 +25,12 @@ class Predictor:
         precision:str='fp32' # 'fp32', or 'bf16': faster where the CPU has it, but a text's answer then depends on its neighbours, from the fourth digit
     ):
         if precision not in ('bf16','fp32'): raise ValueError(f"precision is {precision!r}: expected 'bf16' or 'fp32'")
+        check_pair(bundles)
         self.models = {k:b.model().requires_grad_(False) for k,b in bundles.items()}
         if precision=='bf16':
             for m in self.models.values(): m[0].module.bfloat16()
         b = next(iter(bundles.values()))
         self.task,self.labels,self.n_out = b.config['task'],b.config['labels'],b.config['arch']['n_out']
-        for k,o in bundles.items():
-            if o.direction!=k: raise ValueError(f"the {k} model reads {o.direction}: expected a bundle of that direction")
-            if (o.config['task'],o.config['labels'],o.vocab,o.config['tokenizer'])!=(self.task,self.labels,b.vocab,b.config['tokenizer']):
-                raise ValueError("the two models differ in labels, vocabulary or tokenizer: export them together, with Ensemble.export")
-        if b.config['tokenizer'] is None: raise ValueError("the bundle does not say how its text was tokenised: predict with the learner it came from")
         self.encode = Encoder(b.vocab, b.config['tokenizer'])
 
     def outputs(self, texts, bs:int=128, progress:bool=True) -> dict: # Arrays (documents, outputs) by direction, and their mean
