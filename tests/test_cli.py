@@ -41,6 +41,23 @@ def test_train(trained):
     assert (recipe['name'], recipe['lm']['epochs'], recipe['clas']['epochs'])==('short', 2, 6)
 
 
+def test_several_labels(trained, tmp_path):
+    for name, n, seed in (('train.csv', 80, 0), ('test.csv', 40, 1)):
+        df = notes(n, seed)
+        save(df.assign(label=df.label+df.text.str.contains('early').map({True:';early', False:''})), tmp_path/name)
+    (tmp_path/'short.json').write_text((trained[0]/'short.json').read_text())
+    args = ['train', 'train.csv', '--test', 'test.csv', '--recipe', 'short.json', '--lm-epochs', 1, '--epochs', 5, '--pretrained', 'none', '--size', 'tiny', '--direction', 'fwd', '--out', 'model']
+    save(notes(40, 1).assign(label='sea;late'), tmp_path/'odd.csv')
+    odd = ulmfit(*['odd.csv' if a=='test.csv' else a for a in args], '--label-delim', ';', cwd=tmp_path)
+    assert odd.returncode==1 and "'odd.csv' has label 'late'" in odd.stderr and not (tmp_path/'model').exists()
+    res = ulmfit(*args, '--label-delim', ';', cwd=tmp_path)
+    assert res.returncode==0, res.stderr[-2000:]
+    assert (tmp_path/'model'/'test.csv').exists()
+    assert ulmfit('predict', 'model', 'test.csv', cwd=tmp_path).returncode==0
+    got = pd.read_csv(tmp_path/'test-predictions.csv', keep_default_na=False)
+    assert {l for o in got.prediction for l in o.split(';') if l}<={'sea', 'land', 'early'} and {'p_early', 'p_land', 'p_sea'}<=set(got)
+
+
 @pytest.mark.parametrize('name', ['new.csv', 'new.tsv', 'new.jsonl.gz', 'new.parquet'])
 def test_predict(trained, name):
     d, _ = trained

@@ -41,10 +41,13 @@ def _check_size(size, pretrained):
     "Raises `ValueError` where a size is asked for, and a pretrained model brings its own"
     if size and pretrained: raise ValueError(f"--size is for a model that starts from nothing, and {pretrained!r} has its own: leave --size out, or use --pretrained none")
 
-def _check_test(tst, path, label_col, classes, task):
-    "Raises `ValueError` where the labels of a test table are not those of the training table: before all is trained"
+def _check_test(tst, path, label_col):
+    "Raises `ValueError` where a test table lacks labels"
     if label_col not in tst: raise ValueError(f"{str(path)!r} has no column {label_col!r}: it has {list(tst.columns)}; name the right one with --label-col")
     if tst[label_col].isna().any(): raise ValueError(f"column {label_col!r} of {str(path)!r} is missing in {tst[label_col].isna().sum()} of {len(tst)} rows: drop them")
+
+def _check_labels(tst, path, label_col, classes, task):
+    "Raises `ValueError` where the labels of a test table are not those of the training table: before all is trained"
     if task=='regression':
         if tst[label_col].dtype.kind not in 'iuf': raise ValueError(f"column {label_col!r} of {str(path)!r} holds {tst[label_col].dtype}: expected numbers")
     elif new := {l for o in tst[label_col] for l in (o if task=='multi' else [o])}-set(classes):
@@ -97,6 +100,7 @@ def train(
     test:Annotated[Optional[Path], typer.Option(help="Labelled texts to test on when all is trained.")]=None,
     text_col:Annotated[str, typer.Option(help="Column with the texts.")]='text',
     label_col:Annotated[str, typer.Option(help="Column with the labels.")]='label',
+    label_delim:Annotated[Optional[str], typer.Option(help="What stands between the labels of a document that may have several, for one ';'.")]=None,
     unlabeled:Annotated[Optional[Path], typer.Option(help="More texts for the language model, without labels.")]=None,
     pretrained:Annotated[str, typer.Option(help="'mini' (English), 'wt103' (English, downloaded), or the folder of a language model; 'none' learns from your texts alone.")]='mini',
     recipe:Annotated[str, typer.Option(help="'paper', 'mini', 'scripts', 'fastai', or a .json file with a recipe.")]='paper',
@@ -136,11 +140,13 @@ def train(
         tst = None if test is None else read_table(test, encoding)
         if tst is not None:
             check_texts(tst, text_col, str(test))
-            _check_test(tst, test, label_col, *check_labels(df, label_col)[1:])
+            _check_test(tst, test, label_col)
+            if label_delim is not None: tst = tst.assign(**{label_col:check_labels(tst, label_col, label_delim, str(test))[0]})
+            _check_labels(tst, test, label_col, *check_labels(df, label_col, label_delim)[1:])
         extra = None if unlabeled is None else read_table(unlabeled, encoding)
         print(f'Training in {AutoPrecision(precision.value).chosen(default_device())}')
         clf = ulmfit(df, text_col, label_col, extra, pretrained, rec, {'both':'both', 'fwd':False, 'bwd':True}[direction.value], out, resume,
-                     valid_col=None if valid is None else 'is_valid', seed=seed, config=None if pretrained else SIZES[size.value if size else 'small'], precision=precision.value, deterministic=deterministic, lang=lang)
+                     valid_col=None if valid is None else 'is_valid', seed=seed, config=None if pretrained else SIZES[size.value if size else 'small'], precision=precision.value, deterministic=deterministic, lang=lang, label_delim=label_delim)
         print('\nValidation', clf.validate().round(2).to_string(), sep='\n')
         outputs = y = None
         if tst is not None:

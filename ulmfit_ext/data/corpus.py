@@ -79,6 +79,7 @@ def check_labels(
         if (bad := ~df[cols].isin([0,1]).all(axis=1).values).any(): raise ValueError(f"the columns {cols} of {what} hold more than 0 and 1, or False and True, in {_rows(bad)}: make them so")
         return [[c for c,v in zip(cols, row) if v] for row in df[cols].values.tolist()], cols, 'multi'
     col = df[cols[0]]
+    if label_delim is not None: col = col.map(lambda o: str(o) if np.isscalar(o) else o) # 3 is what a table has for '3'
     if label_delim is not None or all(isinstance(o, (list,tuple,set,np.ndarray)) for o in col):
         # a set has another order in another process
         labels = [[s for s in o.split(label_delim) if s] if isinstance(o, str) else sorted(o, key=str) if isinstance(o, set) else np.asarray(o, dtype=object).tolist() for o in col]
