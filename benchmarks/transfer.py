@@ -7,7 +7,7 @@ goes on where it was (remove them when the weights are others). Sources are 'tf-
 or a seed; LABELS is one of the numbers of labels. Processes with other arguments may work side by side, once the language models are there.
 Language models are shared by all numbers of labels and all seeds. A seed draws the labelled documents, the first weights and the order.
 The grid is planned by its cost: from scratch and with the task's own language model, classifiers read forward only, and those of IMDb with 5,000 labels have one seed. IMDb is
-tested on 5,000 reviews, always the same, TF-IDF with logistic regression on the same ones; its language models read once, so with the light dropout of pretraining and a sampled softmax, and its answers are in bf16 where
+tested on 5,000 reviews, always the same, TF-IDF with logistic regression on the same ones; its language models read each text once, so with the light dropout of pretraining and a sampled softmax, and its answers are in bf16 where
 that is faster."""
 import json
 import shutil
@@ -38,10 +38,13 @@ def texts_of(task):
 
 
 def language_model(task, source, direction, folder, train, extra, start):
-    "Folder of a language model of the task's text"
+    "Folder of a language model of the task's text; the one that reads unlabelled text too goes on from that of the training text"
     run = folder/f'{task}-{source}-{direction}'
     if not (run/'model').exists():
-        corpus = TextCorpus.from_df(train, unlabeled=extra, valid_pct=.02)
+        corpus = TextCorpus.from_df(train, valid_pct=.02)
+        if extra is not None:
+            start = language_model(task.split('+')[0], source, direction, folder, train, None, start)
+            corpus = TextCorpus.from_df(extra, valid_pct=.02, vocab=pretrained(start, direction).vocab)
         t = TASKS[task]
         recipe = get_recipe('mini').replace(lm=dict(bs=t['lm_bs']))
         phase = recipe.pre if start is None else recipe.lm
