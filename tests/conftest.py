@@ -1,8 +1,7 @@
 import os
-import numpy as np
-import pandas as pd
 import pytest
 import torch
+from ulmfit_ext.data.samples import notes
 
 torch.set_num_threads(2)
 
@@ -11,16 +10,6 @@ torch.set_num_threads(2)
 def cache(tmp_path_factory, monkeypatch):
     "Every test has a cache folder of its own"
     monkeypatch.setenv('ULMFIT_CACHE', str(tmp_path_factory.mktemp('cache')))
-
-
-def notes(n, seed=0):
-    "Short documents of two classes that a small model can tell apart"
-    rng = np.random.default_rng(seed)
-    def note():
-        sea = rng.random()<.5
-        who, where = (('sailor','captain','fisher'), ('boat','pier','reef')) if sea else (('driver','porter','miller'), ('cart','road','barn'))
-        return f"the {rng.choice(who)} {rng.choice(['saw','left','found'])} the {rng.choice(where)} {rng.choice(['today','at noon','early'])}", 'sea' if sea else 'land'
-    return pd.DataFrame([note() for _ in range(n)], columns=['text','label'])
 
 
 @pytest.fixture

@@ -12,9 +12,10 @@ from fastai.data.transforms import ColReader, RandomSplitter
 from fastai.losses import CrossEntropyLossFlat
 from fastai.text.core import Tokenizer, WordTokenizer
 from fastai.text.data import LMDataLoader, Numericalize, TextBlock, TextDataLoaders
-from conftest import TINY, notes
+from conftest import TINY
 from ulmfit_ext.classifier import classifier_learner, finetune_classifier
 from ulmfit_ext.data.corpus import TextCorpus, read_table
+from ulmfit_ext.data.samples import notes
 from ulmfit_ext.ensemble import Ensemble
 from ulmfit_ext.generate import generate
 from ulmfit_ext.lm import finetune_lm, lm_learner, pretrain_lm

@@ -13,9 +13,10 @@ from fastai.callback.core import Callback
 from fastai.text.data import TextDataLoaders
 from fastai.torch_core import set_seed
 from safetensors.torch import load_file
-from conftest import TINY, notes
+from conftest import TINY
 from ulmfit_ext.classifier import finetune_classifier
 from ulmfit_ext.data.corpus import TextCorpus
+from ulmfit_ext.data.samples import notes
 from ulmfit_ext.lm import finetune_lm, pretrain_lm
 from ulmfit_ext.pipeline import ulmfit
 from ulmfit_ext.train.checkpoint import Checkpoint

@@ -3,7 +3,7 @@ import subprocess
 import sys
 import pandas as pd
 import pytest
-from conftest import notes
+from ulmfit_ext.data.samples import notes
 from ulmfit_ext.train.recipe import get_recipe
 
 

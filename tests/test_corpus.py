@@ -6,9 +6,9 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import notes
 from ulmfit_ext.data import cache as module
 from ulmfit_ext.data.corpus import TextCorpus
+from ulmfit_ext.data.samples import notes
 from ulmfit_ext.data.tokenize import tokenize
 
 

@@ -5,9 +5,10 @@ import torch
 from fastai.callback.core import Callback
 from fastai.callback.progress import *
 from fastai.metrics import F1Score, accuracy
-from conftest import TINY, notes
+from conftest import TINY
 from ulmfit_ext.classifier import finetune_classifier
 from ulmfit_ext.data.corpus import TextCorpus
+from ulmfit_ext.data.samples import notes
 from ulmfit_ext.infer.predict import load_predictor
 from ulmfit_ext.models.weights import last_metrics, load_bundle
 from ulmfit_ext.pipeline import ulmfit

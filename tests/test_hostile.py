@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import TINY, notes
+from conftest import TINY
 from ulmfit_ext.data.corpus import TextCorpus
-from ulmfit_ext.data.samples import fetch
+from ulmfit_ext.data.samples import fetch, notes
 from ulmfit_ext.infer.predict import load_predictor
 from ulmfit_ext.models.weights import load_bundle
 from ulmfit_ext.pipeline import ulmfit

@@ -5,7 +5,8 @@ import torch.nn.functional as F
 from fastai.callback.progress import *
 from fastai.text.all import AWD_LSTM, Perplexity, TextDataLoaders, accuracy, awd_lstm_lm_config, language_model_learner, set_seed, top_k_accuracy
 from hypothesis import given, settings, strategies as st
-from conftest import TINY, notes
+from conftest import TINY
+from ulmfit_ext.data.samples import notes
 from ulmfit_ext.models.loss import BlockLoss, linear_cross_entropy
 
 

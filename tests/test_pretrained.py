@@ -5,8 +5,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from conftest import TINY, notes
+from conftest import TINY
 from ulmfit_ext.data.corpus import TextCorpus
+from ulmfit_ext.data.samples import notes
 from ulmfit_ext.lm import finetune_lm, lm_learner
 from ulmfit_ext.models.weights import pretrained
 
