@@ -6,11 +6,11 @@ from unittest import mock
 import numpy as np
 import pandas as pd
 import pytest
-from fastai.data.block import DataBlock
+from fastai.data.block import CategoryBlock, DataBlock
 from fastai.data.core import TfmdLists
 from fastai.data.transforms import ColReader, RandomSplitter
 from fastai.losses import CrossEntropyLossFlat
-from fastai.text.core import Tokenizer, WordTokenizer
+from fastai.text.core import SpacyTokenizer, Tokenizer, WordTokenizer, defaults
 from fastai.text.data import LMDataLoader, Numericalize, TextBlock, TextDataLoaders
 from conftest import TINY
 from ulmfit_ext.classifier import classifier_learner, finetune_classifier
@@ -92,11 +92,15 @@ case('config that is not the pretrained model\'s')(lambda tmp: finetune_lm(corpu
 case('pretrained model of the other direction')(lambda tmp: finetune_lm(corpus().lm_dls(2), bundle(tmp, True)))
 case('pretrained model of another language')(lambda tmp: finetune_lm(TextCorpus.from_df(pd.DataFrame(dict(text=[chr(1000+i%60)*3+' '+chr(1100+i%50)*3 for i in range(999)]))).lm_dls(2), bundle(tmp)))
 case('encoder of the other direction')(lambda tmp: finetune_classifier(corpus().clas_dls(backwards=True), lm(corpus())))
-case('vocabulary of the same size in another order')(lambda tmp: finetune_classifier(corpus(vocab=sorted(corpus().vocab, reverse=True)).clas_dls(), lm(corpus())))
+case('vocabulary of the same size in another order')(lambda tmp: finetune_classifier(corpus(vocab=[*corpus().vocab[:2], *sorted(corpus().vocab[2:])]).clas_dls(), lm(corpus())))
+case('vocabulary without padding in its place')(lambda tmp: finetune_classifier(corpus(vocab=sorted(corpus().vocab, reverse=True)).clas_dls(), lm(corpus()), remap=True))
 case('a classifier as encoder')(lambda tmp: finetune_classifier(corpus().clas_dls(), clas(corpus()).bundle()))
 case('text reversed, but not by fastai')(lambda tmp: finetune_lm(raw_dls(notes(60).assign(text=lambda d: d.text+' xxbos'))))
 case('corpus too small for one batch')(lambda tmp: finetune_lm(TextCorpus.from_df(notes(5), valid_pct=.4).lm_dls(bs=64)))
-case('stock loader without a batch')(lambda tmp: finetune_classifier(TextDataLoaders.from_df(notes(20), text_col='text', label_col='label', bs=64), None))
+case('stock loader without a batch')(lambda tmp: finetune_lm(TextDataLoaders.from_df(notes(20), text_col='text', is_lm=True, bs=64), None))
+case('fastai\'s weight decay for L2')(lambda tmp: finetune_lm(corpus().lm_dls(2), None, config=TINY, wd=.1))
+case('momenta that the schedule ignores')(lambda tmp: finetune_classifier(corpus().clas_dls(), lm(corpus()), moms=(.8, .7, .8)))
+case('a learner of the other direction')(lambda tmp: finetune_lm(corpus().lm_dls(2, backwards=True), lm(corpus())))
 case('no labels for a classifier')(lambda tmp: TextCorpus.from_df(notes(40)).clas_dls())
 case('forward and backward model swapped')(lambda tmp: Ensemble(clas(corpus(), True), clas(corpus())))
 case('models of different splits')(lambda tmp: Ensemble(clas(corpus(seed=1)), clas(corpus(seed=2), True)))
@@ -255,3 +259,14 @@ if __name__=='__main__':
         try: f(Path(tmp))
         except (ValueError, TypeError, OSError) as e: print(f"| {what} | {str(e).replace(tmp, '')} |")
     for what, texts in PASSED.items(): print(f"| {what} | passes{''.join('; a warning: '+s for s in said_of(texts))} |")
+
+
+@pytest.mark.parametrize('kw', [dict(rules=[str.lower]), dict(tok=SpacyTokenizer('en', special_toks=[*defaults.text_spec_tok, '<user>']))], ids=['rules of one\'s own', 'more special tokens'])
+def test_a_tokenizer_that_bundles_cant_name_is_not_named(kw, tmp_path):
+    "A model with such a tokenizer is refused where it would be read, rather than answer on other tokens than it was trained on"
+    def dls(**o): return DataBlock(blocks=TextBlock.from_df('text', seq_len=8, **kw, **o) if o else (TextBlock.from_df('text', **kw), CategoryBlock), get_x=ColReader('text'),
+                                   **({} if o else dict(get_y=ColReader('label'))), splitter=RandomSplitter(seed=1)).dataloaders(notes(60), bs=8)
+    assert lm_learner(dls(is_lm=True), None, config=TINY).bundle_config['tokenizer'] is None
+    learn = classifier_learner(dls(), None, config=TINY)
+    with pytest.raises(ValueError, match='does not say how'): Ensemble(learn).export(tmp_path/'model')
+    assert not (tmp_path/'model').exists()

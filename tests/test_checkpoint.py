@@ -194,6 +194,20 @@ def test_another_run_is_refused(tmp_path):
     train(precision='bf16' if fast_bf16() else 'fp32', resume=True) # what 'auto' chose, by its name
 
 
+def test_other_stock_data_is_refused(tmp_path):
+    df = notes(60)
+    def dls(df=df, **kw): return TextDataLoaders.from_df(df, text_col='text', bs=8, seed=1, **kw)
+    lm = finetune_lm(dls(is_lm=True, seq_len=10), None, SHORT, config=TINY)
+    def train(df=df, **kw): return finetune_classifier(dls(df, label_col='label', text_vocab=lm.dls.vocab), lm, SHORT, run_dir=tmp_path/'run', **kw)
+    first = train().model.state_dict()
+    again = train(resume=True).model.state_dict()
+    assert all(torch.equal(v, again[k]) for k, v in first.items())
+    turned = dict(sea='land', land='sea')
+    for says, other in dict(classes=df.replace(dict(label=dict(sea='wet', land='dry'))), labels=df.assign(label=df.label.map(turned)),
+                            train=df.assign(text=df.text.str.replace('saw', 'left'))).items():
+        with pytest.raises(ValueError, match=says): train(other, resume=True)
+
+
 def test_what_other_callbacks_do(tmp_path):
     "Gradients that accumulate, models saved after an epoch, rates set at its beginning, validation in the middle"
     from fastai.callback.tracker import SaveModelCallback

@@ -182,7 +182,7 @@ class DocumentDL(SeededPasses, SortedDL):
 
 def mix_documents(dls:DataLoaders) -> DataLoaders:
     "`dls` with a `DocumentDL` in place of fastai's own `SortedDL` for training; any other loader stays"
-    if type(dls.train) is not SortedDL: return dls
+    if not isinstance(dls, DataLoaders) or type(dls.train) is not SortedDL: return dls
     train = dls.train.new(cls=DocumentDL, seed=int(torch.randint(2**31, (1,)))) # so that fastai's `set_seed` counts
     return DataLoaders(train, *dls.loaders[1:], path=dls.path, device=dls.device)
 

@@ -25,8 +25,7 @@ def _amd() -> bool:
 def fast_bf16(
     device=None # A torch device; `None` is the CPU
 ) -> bool:
-    "Does `device` multiply bf16 matrices faster than fp32 ones?"
-    if torch.device(device or 'cpu').type=='cuda': return torch.cuda.get_device_capability(device)>=(8,0)
+    "Does `device` run LSTMs in bf16, and faster than in fp32?"
     if torch.device(device or 'cpu').type!='cpu': return False
     amx,avx = (getattr(torch.cpu, f, lambda: False)() for f in ('_is_amx_tile_supported', '_is_avx512_bf16_supported'))
     return amx or avx and _amd()
@@ -57,8 +56,11 @@ class AutoPrecision(Callback):
         store_attr()
 
     def chosen(self, device=None) -> str:
-        "'bf16' or 'fp32'"
-        return self.precision if self.precision!='auto' else 'bf16' if fast_bf16(device) else 'fp32'
+        "'bf16' or 'fp32'; raises `ValueError` for bf16 on a GPU"
+        if self.precision=='auto': return 'bf16' if fast_bf16(device) else 'fp32'
+        if self.precision=='bf16' and torch.device(device or 'cpu').type=='cuda':
+            raise ValueError("precision='bf16' on a GPU, where torch runs LSTMs in fp16 instead, without a scale of the loss: leave it out, or use fastai's learn.to_fp16()")
+        return self.precision
 
     def before_batch(self):
         device = torch.device(self.dls.device or 'cpu')

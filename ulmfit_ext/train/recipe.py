@@ -65,8 +65,8 @@ class Phase:
     input_p:float=.4 # Dropout on the LSTM's input
     embed_p:float=.05 # Dropout of whole words from the embedding
     weight_p:float=.5 # Dropout of hidden-to-hidden weights
-    alpha:float=2. # AR: weight of the activations' squares
-    beta:float=1. # TAR: weight of the squared changes from token to token
+    alpha:float=2. # Activation regularisation (AR): weight of the activations' squares
+    beta:float=1. # Temporal activation regularisation (TAR): weight of the squared changes from token to token
     bs:int=64 # Documents, or streams of text, in a batch
     seq_len:int=70 # Tokens of a chunk that is backpropagated through
     vary_len:bool=False # LM: draw the chunks' lengths anew each epoch, by AWD-LSTM's rule?
