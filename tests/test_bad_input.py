@@ -60,6 +60,8 @@ case('valid_pct that leaves nothing')(lambda tmp: ulmfit(notes(40), valid_pct=.0
 case('valid_pct of everything')(lambda tmp: ulmfit(notes(40), valid_pct=1.))
 case('a blank that says nothing of validation')(lambda tmp: ulmfit(notes(40).assign(v=[True, False, None, False]*10), valid_col='v'))
 case('validation in words')(lambda tmp: ulmfit(notes(40).assign(v=['True', 'False']*20), valid_col='v'))
+case('regression on words')(lambda tmp: ulmfit(notes(40), regression=True))
+case('regression on several columns')(lambda tmp: ulmfit(notes(40).assign(a=0, b=1), label_col=['a', 'b'], regression=True))
 case('0 and 1 in words')(lambda tmp: ulmfit(notes(40).assign(a=['0', '1']*20, b='0'), label_col=['a', 'b']))
 case('the name of a file as unlabeled texts', TypeError)(lambda tmp: ulmfit(notes(40), unlabeled='more.csv'))
 case('no epochs')(lambda tmp: finetune_classifier(corpus().clas_dls(), None, config=TINY, epochs=0))

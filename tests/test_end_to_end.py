@@ -67,18 +67,19 @@ def test_a_metric_that_is_no_number(tmp_path):
     assert 'accuracy' in (tmp_path/'run'/'metrics.jsonl').read_text()
 
 
-@pytest.mark.parametrize('task', ['multi', 'one-hot', 'regression', 'integers'])
+@pytest.mark.parametrize('task', ['multi', 'one-hot', 'regression', 'whole numbers', 'integers'])
 def test_other_targets(task, tmp_path):
     df = notes(60)
     east = np.arange(60)%3==0
     kw, df = {'multi':(dict(label_delim=';'), df.assign(label=df.label+np.where(east, ';east', ''))),
               'one-hot':(dict(label_col=['sea', 'east']), df.assign(sea=(df.label=='sea')*1, east=east*1)),
               'regression':({}, df.assign(label=np.where(df.label=='sea', 1.5, -.5))),
+              'whole numbers':(dict(regression=True), df.assign(label=(df.label=='sea')*3+1)),
               'integers':({}, df.assign(label=(df.label=='sea')*3+1))}[task]
     clf = run(df, backwards=False, run_dir=tmp_path/'run', **kw)
     pred = load_predictor(tmp_path/'run'/'model')
-    assert pred.predict(df.text[:7], progress=False)==pytest.approx(clf.predict(df.text[:7]), abs=1e-4) if task=='regression' else \
+    assert pred.predict(df.text[:7], progress=False)==pytest.approx(clf.predict(df.text[:7]), abs=1e-4) if clf.labels is None else \
            pred.predict(df.text[:7], progress=False)==clf.predict(df.text[:7])
-    want = {'multi':['east', 'land', 'sea'], 'one-hot':['sea', 'east'], 'regression':None, 'integers':[1, 4]}[task]
+    want = {'multi':['east', 'land', 'sea'], 'one-hot':['sea', 'east'], 'regression':None, 'whole numbers':None, 'integers':[1, 4]}[task]
     assert pred.labels==clf.labels==want
     assert np.isfinite(clf.validate().values).all()

@@ -101,6 +101,7 @@ def train(
     text_col:Annotated[str, typer.Option(help="Column with the texts.")]='text',
     label_col:Annotated[str, typer.Option(help="Column with the labels.")]='label',
     label_delim:Annotated[Optional[str], typer.Option(help="What stands between the labels of a document that may have several, for one ';'.")]=None,
+    regression:Annotated[bool, typer.Option('--regression', help="Labels are quantities, whole numbers too. By default those are classes.")]=False,
     unlabeled:Annotated[Optional[Path], typer.Option(help="More texts for the language model, without labels.")]=None,
     pretrained:Annotated[str, typer.Option(help="'mini' (English), 'wt103' (English, downloaded), or the folder of a language model; 'none' learns from your texts alone.")]='mini',
     recipe:Annotated[str, typer.Option(help="'paper', 'mini', 'scripts', 'fastai', or a .json file with a recipe.")]='paper',
@@ -141,12 +142,12 @@ def train(
         if tst is not None:
             check_texts(tst, text_col, str(test))
             _check_test(tst, test, label_col)
-            if label_delim is not None: tst = tst.assign(**{label_col:check_labels(tst, label_col, label_delim, str(test))[0]})
-            _check_labels(tst, test, label_col, *check_labels(df, label_col, label_delim)[1:])
+            if label_delim is not None: tst = tst.assign(**{label_col:check_labels(tst, label_col, label_delim, what=str(test))[0]})
+            _check_labels(tst, test, label_col, *check_labels(df, label_col, label_delim, regression)[1:])
         extra = None if unlabeled is None else read_table(unlabeled, encoding)
         print(f'Training in {AutoPrecision(precision.value).chosen(default_device())}')
         clf = ulmfit(df, text_col, label_col, extra, pretrained, rec, {'both':'both', 'fwd':False, 'bwd':True}[direction.value], out, resume,
-                     valid_col=None if valid is None else 'is_valid', seed=seed, config=None if pretrained else SIZES[size.value if size else 'small'], precision=precision.value, deterministic=deterministic, lang=lang, label_delim=label_delim)
+                     valid_col=None if valid is None else 'is_valid', seed=seed, config=None if pretrained else SIZES[size.value if size else 'small'], precision=precision.value, deterministic=deterministic, lang=lang, label_delim=label_delim, regression=regression)
         print('\nValidation', clf.validate().round(2).to_string(), sep='\n')
         outputs = y = None
         if tst is not None:

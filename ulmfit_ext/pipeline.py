@@ -24,7 +24,7 @@ from .ensemble import Ensemble
 def ulmfit(
     df:pd.DataFrame, # One row for each document
     text_col:str='text', # Column with the texts
-    label_col='label', # Column with classes, lists of classes, or numbers with fractions (whole numbers are classes); or several 0/1 columns
+    label_col='label', # Column with classes, lists of classes, or numbers with fractions (whole numbers are classes, unless `regression=True`); or several 0/1 columns
     unlabeled=None, # More texts for the language model: a `DataFrame` with `text_col`, or an iterable of `str`
     pretrained='mini', # Or 'wt103', or a folder with a bundle, or with one in each of `fwd` and `bwd`; `None` learns from your text alone
     recipe='paper', # A name in `RECIPES`, a `Recipe`, or the path of one in JSON
@@ -40,7 +40,7 @@ def ulmfit(
     cbs=None, # More callbacks for training
     lm_kwargs:dict=None, # More for `finetune_lm`: `drop_mult`, `softmax`, ...
     clas_kwargs:dict=None, # More for `finetune_classifier`: `class_weights`, `y_range`, `drop_mult`, ...
-    **kwargs # For `TextCorpus.from_df`: `lang`, `max_vocab`, `min_freq`, `label_delim`, ...
+    **kwargs # For `TextCorpus.from_df`: `lang`, `max_vocab`, `min_freq`, `label_delim`, `regression`, ...
 ) -> Ensemble: # With `.corpus`, and `.lms` by direction
     "ULMFiT from a `DataFrame`: language model and classifier, forward and backward"
     if backwards not in ('both', True, False): raise ValueError(f"backwards is {backwards!r}: expected 'both', True or False")

@@ -67,6 +67,7 @@ def check_labels(
     df:pd.DataFrame,
     label_col, # Column with labels or numbers, or a list of 0/1 columns
     label_delim:str=None, # Splits a column of several labels
+    regression:bool=False, # Are whole numbers quantities, and not classes?
     what:str='the data' # For the message
 ) -> tuple: # (labels, classes, task): task is 'single', 'multi' or 'regression'
     "The labels of `df`; raises `ValueError`"
@@ -75,6 +76,10 @@ def check_labels(
         raise ValueError(f"{what} has no column {missing[0]!r}: it has {list(df.columns)}; name the right one with label_col")
     if (bad := df[cols].isna().any(axis=1).values).any():
         raise ValueError(f"the label {label_col!r} of {what} is missing (NaN) in {_rows(bad)}: drop them, or give their texts as unlabeled")
+    if regression:
+        if len(cols)>1 or label_delim is not None: raise ValueError(f"regression is for one number a document, and {'label_delim' if len(cols)==1 else 'several label columns'} for several labels: leave one out")
+        if not pd.api.types.is_numeric_dtype(df[cols[0]]) or not np.isfinite(df[cols[0]].astype(float)).all(): raise ValueError(f"the label {label_col!r} of {what} holds more than finite numbers: make it so, or leave regression out")
+        return df[cols[0]].astype(float).tolist(), None, 'regression'
     if len(cols)>1:
         if (bad := ~df[cols].isin([0,1]).all(axis=1).values).any(): raise ValueError(f"the columns {cols} of {what} hold more than 0 and 1, or False and True, in {_rows(bad)}: make them so")
         return [[c for c,v in zip(cols, row) if v] for row in df[cols].values.tolist()], cols, 'multi'
@@ -175,11 +180,12 @@ def from_df(cls:TextCorpus,
     cache_dir=None, # Folder of the caches; `None` is `$ULMFIT_CACHE` or the user's cache folder
     n_workers:int=None, # Processes for tokenising; `None` takes all cores for a large text
     rules=None, # Those of fastai's cleaning functions to use, in order; `None` is all of them
-    label_delim:str=None # Splits a column of several labels
+    label_delim:str=None, # Splits a column of several labels
+    regression:bool=False # Are whole numbers quantities, and not classes?
 ) -> TextCorpus:
     "From a `DataFrame`; raises `TypeError` or `ValueError`, each with one sentence, for what can't be trained on"
     texts,n = check_texts(df, text_col),len(df)
-    labels,classes,task = (None,)*3 if label_col is None else check_labels(df, label_col, label_delim)
+    labels,classes,task = (None,)*3 if label_col is None else check_labels(df, label_col, label_delim, regression)
     train,valid = _valid_col(df, valid_col, n) if valid_col is not None else _split(n, labels, task, valid_pct, seed)
     if task=='single' and (absent := set(classes)-{labels[i] for i in train}):
         raise ValueError(f"class {sorted(absent)[0]!r} has no document in the training part: add some, or validate on less")
