@@ -25,9 +25,9 @@ from sklearn.pipeline import make_pipeline
 from ulmfit_ext.all import *
 
 SEEDS = (1, 2, 3)
-# numbers of labels with the classifier's epochs and batches, documents to watch; the language model's epochs, and of one that starts from nothing, batches, dropout and loss
-_imdb = dict(sizes={100:(15, 16), 500:(10, 16), 1000:(8, 32), 5000:(4, 32)}, watch=20, lm=1, own=2, lm_bs=32, drop_mult=.4, softmax='sampled')
-TASKS = {'trec6':dict(sizes={100:(20, 32), 500:(20, 32), 0:(10, 32)}, watch=200, lm=4, own=15, lm_bs=16, drop_mult=1, softmax='full'), 'imdb':_imdb, 'imdb+unsup':_imdb}
+# numbers of labels with the classifier's epochs and batches, documents to watch; the language model's epochs, and of one that starts from nothing, batches, dropouts likewise (`own_dropout.py`) and loss
+_imdb = dict(sizes={100:(15, 16), 500:(10, 16), 1000:(8, 32), 5000:(4, 32)}, watch=20, lm=1, own=2, lm_bs=32, drop_mult=.4, own_drop=.4, softmax='sampled')
+TASKS = {'trec6':dict(sizes={100:(20, 32), 500:(20, 32), 0:(10, 32)}, watch=200, lm=4, own=15, lm_bs=16, drop_mult=1, own_drop=4, softmax='full'), 'imdb':_imdb, 'imdb+unsup':_imdb}
 
 
 def texts_of(task):
@@ -50,7 +50,7 @@ def language_model(task, source, direction, folder, train, extra, start):
         phase = recipe.pre if start is None else recipe.lm
         set_seed(42)
         finetune_lm(corpus.lm_dls(phase.bs, phase.seq_len, direction=='bwd', phase.vary_len), start, recipe, t['own' if start is None else 'lm'],
-                    run_dir=run, resume=True, config=SIZES['mini'] if start is None else None, softmax=t['softmax'], drop_mult=1 if start is None else t['drop_mult'])
+                    run_dir=run, resume=True, config=SIZES['mini'] if start is None else None, softmax=t['softmax'], drop_mult=t['own_drop' if start is None else 'drop_mult'])
     return run/'model'
 
 

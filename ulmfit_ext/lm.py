@@ -176,7 +176,7 @@ def lm_learner(
 # %% ../nbs/30_lm.ipynb #7bde7145
 def lm_phase(recipe, pretrained):
     "The phase that trains a recipe's language model on the text of a task"
-    return recipe.lm if pretrained is not None else replace(recipe.pre, epochs=recipe.lm.epochs)
+    return recipe.lm if pretrained is not None else replace(recipe.pre, epochs=recipe.lm.epochs, **recipe.lm.dropouts())
 
 def loss_name(loss_func) -> str:
     "A loss and its weights, as text"
@@ -227,7 +227,7 @@ def _run(name, learn, recipe, phase, run_dir, resume, cbs):
 @delegates(lm_learner, but='phase')
 def finetune_lm(
     dls:DataLoaders, # fastai language-model `DataLoaders`, forward or backward; their batch size and sequence length count, not the recipe's
-    pretrained='mini', # Or 'wt103', a language-model learner, a `Bundle`, or the folder of one; `None` starts from scratch, with the recipe's hyper-parameters for pretraining
+    pretrained='mini', # Or 'wt103', a language-model learner, a `Bundle`, or the folder of one; `None` starts from scratch, with the recipe's hyper-parameters for pretraining, and its epochs and dropouts for fine-tuning
     recipe='paper', # A name in `RECIPES`, a `Recipe`, or the path of one in JSON
     epochs:int=None, # In place of the recipe's
     lr:float=None, # Peak rate of the last group, in place of the recipe's
