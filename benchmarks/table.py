@@ -42,8 +42,8 @@ def transfer():
     rows, lines = json.loads((RESULTS/'transfer.json').read_text())['rows'], []
     for task, title in TASK_NAMES.items():
         cells = {(r['what'], r['labels']):r for r in rows if r['task']==task}
-        if not any(what.startswith('pretrained') for what, _ in cells): continue # baselines alone say nothing
-        labels = sorted({n for _, n in cells})
+        labels = sorted({n for what, n in cells if what.startswith('pretrained')}) # baselines alone say nothing
+        if not labels: continue
         lines += [f'| {title}: labels | '+' | '.join(f'{n:,}' for n in labels)+' |', '|---|'+'--:|'*len(labels)]
         for k, name in SOURCE_NAMES.items():
             found = [cells.get((k, n)) for n in labels]

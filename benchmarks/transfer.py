@@ -127,12 +127,13 @@ def report(log):
     fig, axs = plt.subplots(1, len(tasks), figsize=(max(5.5*len(tasks), 7), 4.8), squeeze=False, layout='constrained')
     for ax, task in zip(axs[0], tasks):
         found = table.loc[task]
+        labels = sorted(set(d.labels[(d.task==task) & (d.source=='pretrained')])) # baselines alone say nothing
         for i, (what, name) in enumerate(SOURCE_NAMES.items()):
             if what not in found.index: continue
             g = found.loc[what]
+            g = g[g.index.isin(labels)]
             ax.errorbar(g.index*1.04**(i-2.5), g['mean'], [g['mean']-g['min'], g['max']-g['mean']], marker='o', ms=4, lw=1.2, capsize=2, label=name.replace('`', ''))
         ax.set(title=TASK_NAMES[task], xscale='log', xlabel='labels', ylabel='test error %', ylim=(0, None))
-        labels = sorted(set(found.index.get_level_values(1)))
         ax.set_xticks(labels, [f'{n:,}' for n in labels])
         ax.minorticks_off()
     fig.legend(*axs[0,0].get_legend_handles_labels(), loc='outside lower center', ncols=2)
