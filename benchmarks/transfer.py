@@ -132,7 +132,7 @@ def report(log):
             if what not in found.index: continue
             g = found.loc[what]
             g = g[g.index.isin(labels)]
-            ax.errorbar(g.index*1.04**(i-2.5), g['mean'], [g['mean']-g['min'], g['max']-g['mean']], marker='o', ms=4, lw=1.2, capsize=2, label=name.replace('`', ''))
+            ax.errorbar(g.index*1.04**(i-2.5), g['mean'], [g['mean']-g['min'], g['max']-g['mean']], color=f'C{i}', marker='o', ms=4, lw=1.2, capsize=2, label=name.replace('`', ''))
         ax.set(title=TASK_NAMES[task], xscale='log', xlabel='labels', ylabel='test error %', ylim=(0, None))
         ax.set_xticks(labels, [f'{n:,}' for n in labels])
         ax.minorticks_off()
