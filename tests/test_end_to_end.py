@@ -5,11 +5,14 @@ import torch
 from fastai.callback.core import Callback
 from fastai.callback.progress import *
 from fastai.metrics import F1Score, accuracy
+from fastai.text.data import TextDataLoaders
 from conftest import TINY
 from ulmfit_ext.classifier import finetune_classifier
 from ulmfit_ext.data.corpus import TextCorpus
 from ulmfit_ext.data.samples import notes
+from ulmfit_ext.ensemble import Ensemble
 from ulmfit_ext.infer.predict import load_predictor
+from ulmfit_ext.lm import finetune_lm
 from ulmfit_ext.models.weights import last_metrics, load_bundle
 from ulmfit_ext.pipeline import ulmfit
 from ulmfit_ext.train.recipe import get_recipe
@@ -65,6 +68,18 @@ def test_a_metric_that_is_no_number(tmp_path):
     learn = finetune_classifier(corpus.clas_dls(10), None, config=TINY, epochs=1, metrics=[accuracy, F1Score(average=None)], run_dir=tmp_path/'run')
     assert set(last_metrics(learn))=={'train_loss', 'valid_loss', 'accuracy'}
     assert 'accuracy' in (tmp_path/'run'/'metrics.jsonl').read_text()
+
+
+def test_all_labels_to_train_on(tmp_path):
+    "Stock loaders without a validation part"
+    df = notes(60)
+    lm = finetune_lm(TextDataLoaders.from_df(df, text_col='text', is_lm=True, seq_len=10, bs=8, valid_pct=0), None, epochs=1, config=TINY)
+    dls = TextDataLoaders.from_df(df, text_col='text', label_col='label', text_vocab=lm.dls.vocab, bs=8, valid_pct=0)
+    def train(**kw): return finetune_classifier(dls, lm, epochs=5, run_dir=tmp_path/'run', **kw)
+    ens = Ensemble(train())
+    assert len(dls.valid_ds)==0 and (tmp_path/'run'/'metrics.jsonl').read_text().count('train_loss')==5
+    assert Ensemble(train(resume=True)).predict(df.text)==ens.predict(df.text)==load_predictor(tmp_path/'run').predict(df.text, progress=False)
+    with pytest.raises(ValueError, match='without validation documents'): ens.validate()
 
 
 @pytest.mark.parametrize('task', ['multi', 'one-hot', 'regression', 'whole numbers', 'integers'])

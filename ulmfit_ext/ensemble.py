@@ -121,7 +121,8 @@ class Ensemble:
         with learn.no_bar(): return learn.get_preds(dl=dl)
 
     def valid_outputs(self) -> tuple: # (outputs by name, targets)
-        "Outputs for the validation documents, in their order"
+        "Outputs for the validation documents, in their order; raises `ValueError` where there are none"
+        if not all(len(l.dls.valid_ds) for l in self.learns.values()): raise ValueError("the models were trained without validation documents: see evaluate(texts, labels), on others")
         return self._outputs(lambda l: self._on(l, l.dls.valid))
 
     def outputs(self, texts) -> dict: # Arrays (documents, outputs) by name

@@ -103,11 +103,10 @@ def check_words(bundle, vocab, what, remedy='use another, or pretrained=None'):
     if (known := overlap(bundle.vocab, vocab))<.1: raise ValueError(f"{what} knows {known:.1%} of the data's words: expected the same language and tokenizer; {remedy}")
 
 def check_batches(dls:DataLoaders):
-    "Raises `TypeError` for what is no `DataLoaders`, and `ValueError` for loaders without a batch, which fastai makes of too little data and silently trains on"
+    "Raises `TypeError` for what is no `DataLoaders`, and `ValueError` for loaders without a batch, which fastai makes of too little data and silently trains on; to validate on nothing is allowed"
     if not isinstance(dls, DataLoaders): raise TypeError(f"got a {type(dls).__name__}: expected DataLoaders; a TextCorpus makes them with lm_dls() and clas_dls()")
     for name,dl in (('training',dls.train), ('validation',dls.valid)):
-        if not len(dl.dataset): raise ValueError(f"the {name} part has no documents: expected some; split the data with valid_pct or valid_col")
-        if not len(dl): raise ValueError(f"the {name} part, {len(dl.dataset)} documents, does not fill one batch of bs={dl.bs}: lower bs, or add data")
+        if not len(dl) and (len(dl.dataset) or dl is dls.train): raise ValueError(f"the {name} part, {len(dl.dataset)} documents, does not fill one batch of bs={dl.bs}: lower bs, or add data")
 
 def check_hypers(kwargs, phase):
     "Raises `ValueError` for a `Learner`'s weight decay or momenta that would not do what they do in fastai"
