@@ -183,7 +183,10 @@ def loss_name(loss_func) -> str:
     if w is None: w = getattr(getattr(loss_func, 'func', loss_func), 'pos_weight', None)
     return f'{type(loss_func).__name__}{[] if w is None else w.tolist()}'
 
-def _hash(parts): return hashlib.sha256(b' '.join(parts)).hexdigest()[:16]
+def _hash(parts):
+    h = hashlib.sha256()
+    for i,p in enumerate(parts): h.update(b' '*(i>0)+p) # one by one: a corpus may be large
+    return h.hexdigest()[:16]
 
 def _items(tl): return _hash(np.asarray(o).tobytes() for o in tl)
 
