@@ -3,11 +3,10 @@
     python benchmarks/own_dropout.py [TIMES ...]
 
 TIMES multiply the dropouts of the recipe 'mini': 0.4 are those of pretraining, 4 the paper's."""
-import json
 import sys
 import warnings
 import pandas as pd
-from common import RESULTS, data, save
+from common import data, save
 from fastai.torch_core import set_seed
 from ulmfit_ext.all import *
 

@@ -71,13 +71,13 @@ def test_a_metric_that_is_no_number(tmp_path):
 
 
 def test_all_labels_to_train_on(tmp_path):
-    "Stock loaders without a validation part"
+    "Stock loaders without a validation part, and with fewer documents than a batch has"
     df = notes(60)
     lm = finetune_lm(TextDataLoaders.from_df(df, text_col='text', is_lm=True, seq_len=10, bs=8, valid_pct=0), None, epochs=1, config=TINY)
-    dls = TextDataLoaders.from_df(df, text_col='text', label_col='label', text_vocab=lm.dls.vocab, bs=8, valid_pct=0)
+    dls = TextDataLoaders.from_df(df, text_col='text', label_col='label', text_vocab=lm.dls.vocab, bs=64, valid_pct=0)
     def train(**kw): return finetune_classifier(dls, lm, epochs=5, run_dir=tmp_path/'run', **kw)
     ens = Ensemble(train())
-    assert len(dls.valid_ds)==0 and (tmp_path/'run'/'metrics.jsonl').read_text().count('train_loss')==5
+    assert len(dls.valid_ds)==0 and len(dls.train)==0 and len(ens.learns['fwd'].dls.train)==1 and (tmp_path/'run'/'metrics.jsonl').read_text().count('train_loss')==5
     assert Ensemble(train(resume=True)).predict(df.text)==ens.predict(df.text)==load_predictor(tmp_path/'run').predict(df.text, progress=False)
     with pytest.raises(ValueError, match='without validation documents'): ens.validate()
 
