@@ -19,7 +19,7 @@ from fastcore.all import L, store_attr
 from fastai.callback.core import Callback, CancelEpochException, CancelFitException
 from fastai.learner import Recorder
 from fastai.torch_core import get_random_states, set_random_states
-from .state import read_state, tensors_of, write_state
+from .state import read_state, tensors_of, write_file, write_state
 
 # %% ../../nbs/04_train.checkpoint.ipynb #30d65393
 def _order(dl) -> dict:
@@ -82,14 +82,17 @@ class Checkpoint(Callback):
     def __init__(self,
         path, # The file; raises `FileExistsError` for one that is there, unless it shall be resumed
         minutes:float=5., # Time between two checkpoints; 0 writes one after each batch
-        resume:bool=False # Go on from `path`, where there is one? The fits must be those that it was written in
+        resume:bool=False, # Go on from `path`, where there is one? The fits must be those that it was written in
+        keep:bool=True # Keep the state between two fits as well, in a file beside `path`, for what a script does there?
     ):
         path = Path(path)
         if path.exists() and not resume: raise FileExistsError(f"the checkpoint {str(path)!r} exists already: go on from it with resume=True, or remove it")
+        path.parent.mkdir(parents=True, exist_ok=True)
         for part in path.parent.glob(f'.{path.name}.*.part'): part.unlink(missing_ok=True) # of a run that was killed as it wrote
         self.saved = read_state(path) if path.exists() else None
-        self.n_fit,self.fits,self.skipped,self.stop,self.handlers = -1,[],False,None,{}
-        store_attr('path,minutes')
+        self.at = self.saved and self.saved['at']
+        self.n_fit,self.fits,self.skipped,self.stop,self.handlers = -1,[],None,None,{}
+        store_attr('path,minutes,keep')
 
     # what is kept
     def _named(self):
@@ -103,10 +106,21 @@ class Checkpoint(Callback):
     def save(self,
         at:tuple # What comes next: number of the fit, epoch, batch
     ):
-        "Write the file; where that fails the old one stays, and training goes on"
+        "Write the file, unless the loss is no longer a number; where that fails the old one stays, and training goes on"
         self.last = time.monotonic()
-        try: write_state(self.path, self._state(at))
-        except OSError as e: warnings.warn(f"no checkpoint could be written to {str(self.path)!r} ({e.strerror or e}): training goes on, the last one stays; make room for the next")
+        if (losses := self.recorder.losses) and not torch.isfinite(losses[-1]): return
+        try:
+            write_state(self.path, self._state(at))
+            self.at = at
+        except OSError as e:
+            if self.at is None: raise OSError(f"no checkpoint can be written to {str(self.path)!r} ({e.strerror or e}): make room, or name another file") from e # nothing is trained yet
+            warnings.warn(f"no checkpoint could be written to {str(self.path)!r} ({e.strerror or e}): training goes on, the last one stays; make room for the next")
+
+    def _between(self, fit): return self.path.with_name(f'{self.path.name}.before-fit-{fit}')
+    def _keep(self):
+        "Keep the state that this fit begins with; it is in the file that was written after the last one"
+        try: write_file(self._between(self.n_fit), self.path.read_bytes())
+        except OSError as e: warnings.warn(f"the state before fit {self.n_fit} could not be kept in {str(self._between(self.n_fit))!r} ({e.strerror or e}): training goes on without it; make room for the next")
 
     def _state(self, at):
         model = self.learn.model
@@ -115,16 +129,16 @@ class Checkpoint(Callback):
             model=tensors_of(model), grads={k:p.grad for k,p in model.named_parameters() if p.grad is not None and p.grad.any()}, recurrent={k:(m.hidden, getattr(m, 'bs', None)) for k,m in _recurrent(model).items()}, opt=self.opt.state_dict(),
             counts=(self.learn.train_iter, self.learn.pct_train))
 
-    def _restore_weights(self):
-        own,kept = tensors_of(self.learn.model),self.saved['model']
+    def _restore_weights(self, s):
+        own,kept = tensors_of(self.learn.model),s['model']
         if {k:v.shape for k,v in own.items()}!={k:v.shape for k,v in kept.items()}:
             raise ValueError(f"the checkpoint {str(self.path)!r} is of another model: go on with the same one, or name another run")
         with torch.no_grad():
             for k,v in own.items(): v.copy_(kept[k])
 
-    def _restore(self):
-        self._restore_weights()
-        s,model = self.saved,self.learn.model
+    def _restore(self, s):
+        self._restore_weights(s)
+        model = self.learn.model
         device = next(model.parameters()).device
         def here(o):
             if isinstance(o, torch.Tensor): return o.to(device, copy=True) # aligned as torch does: products of other memory may differ in the last bit
@@ -140,7 +154,7 @@ class Checkpoint(Callback):
         self.learn.train_iter,self.learn.pct_train = s['counts']
         self._restore_cbs(s['cbs'])
         set_random_states(**s['random'])
-        self.saved = None
+        if s is self.saved: self.saved = None
 
     def _restore_cbs(self, states):
         for k,cb in self._named():
@@ -158,15 +172,16 @@ class Checkpoint(Callback):
         self.learn.remove_cbs([cb for cb in self.learn.cbs if isinstance(cb, _Offset)])
         self.n_fit,self.stop = len(self.fits),None
         self.start,self.last = None,time.monotonic()
+        if self.keep and self.n_fit and self.at==(self.n_fit, 0, 0): self._keep()
         if self.saved is not None: self._go_on(*self.saved['at'])
         self._listen()
 
     def _go_on(self, fit, epoch, batch):
         if self.n_fit<fit: # this fit was finished
             self.fits.append(self.saved['fits'][self.n_fit])
+            self.skipped = self._state_after()
             self._restore_cbs(self.fits[-1])
-            self._restore_weights() # `after_fit` of another callback may save the model
-            self.skipped = True
+            self._restore_weights(self.skipped) # `after_fit` of another callback may save the model
             raise CancelFitException
         if (size := (self.n_epoch, len(self.dls.train)))!=self.saved['size']:
             raise ValueError("the checkpoint {!r} is of a fit of {} epochs of {} batches, this one has {} of {}: go on with the same data and settings, or name another run".format(str(self.path), *self.saved['size'], *size))
@@ -174,25 +189,32 @@ class Checkpoint(Callback):
         self._listen()
         if epoch and not batch: # what other callbacks do as the epoch begins comes after
             _set_order(self.dls.train, self.saved['order'])
-            self._restore()
+            self._restore(self.saved)
         if (bar := getattr(getattr(self.learn, 'progress', None), 'mbar', None)): bar.update(0) # which it must be before any other number
         for i in range(epoch, self.n_epoch): # as `Learner._do_fit` does from the first epoch on
             self.learn.epoch = i
             self.learn._with_events(self.learn._do_epoch, 'epoch', CancelEpochException)
         raise CancelFitException
 
+    def _state_after(self):
+        "The state at the end of a finished fit, or where that was not kept, the last one"
+        if not self.keep or self.saved['at']==(self.n_fit+1, 0, 0): return self.saved
+        if (file := self._between(self.n_fit+1)).exists(): return read_state(file)
+        warnings.warn(f"there is no {str(file)!r}: what is done between fits {self.n_fit} and {self.n_fit+1} is done with later weights now")
+        return self.saved
+
     def before_train(self):
         if self.saved is None or not self.saved['at'][2]:
             if anew := self.saved is not None:
                 _set_order(self.dl, self.saved['order'])
-                self._restore()
+                self._restore(self.saved)
             self.start = dict(order=_order(self.dl), random=get_random_states())
             if (self.n_fit, self.epoch)==(0, 0) and not anew: self.save((0, 0, 0)) # the first weights are random too
             return
         self.start,done = self.saved['start'],self.saved['at'][2]
         _set_order(self.dl, self.start['order'])
         set_random_states(**self.start['random'])
-        self.learn.dl = _Rest(self.dl, done, self._restore)
+        self.learn.dl = _Rest(self.dl, done, lambda: self._restore(self.saved))
         self.learn.add_cb(_Offset(done))
 
     # when it is written
@@ -211,11 +233,11 @@ class Checkpoint(Callback):
         if self._is_validation(): return
         self._deafen()
         self.learn.checkpointed = [*vars(self.learn).get('checkpointed', ()), str(self.path.resolve())]
-        if self.skipped: # what other callbacks did at the end of that fit, they did when it was made
-            self.skipped = False
-            if self.saved['at']==(self.n_fit+1, 0, 0):
-                _set_order(self.dls.train, self.saved['order'])
-                self._restore()
+        if self.skipped is not None: # what other callbacks did at the end of that fit, they did when it was made
+            s,self.skipped = self.skipped,None
+            if s['at']==(self.n_fit+1, 0, 0):
+                _set_order(self.dls.train, s['order'])
+                self._restore(s)
             return
         self.fits.append(self._cbs())
         self.save((self.n_fit+1, 0, 0))

@@ -94,13 +94,13 @@ class RunLog(Callback):
         except OSError as e: warnings.warn(f"a row could not be written to {str(self.file)!r} ({e.strerror or e}): training goes on without it; make room for the next")
 
     def before_fit(self):
-        self.n_fit += 1
+        self.n_fit += self.learn.create_mbar # `validate` and `get_preds` are fits to callbacks, without a bar for epochs
         self.last = time.monotonic()
     def after_batch(self):
         if time.monotonic()-self.last<self.minutes*60: return
         self._write(step=self.epoch*self.n_iter+self.iter+1, loss=round(float(self.recorder.smooth_loss.value), 4), lr=self.recorder.lrs[-1])
     def after_epoch(self):
-        self._write(step=(self.epoch+1)*len(self.dls.train), **floats(dict(zip(self.recorder.metric_names[1:-1], self.recorder.values[-1]))))
+        if self.learn.create_mbar: self._write(step=(self.epoch+1)*len(self.dls.train), **floats(dict(zip(self.recorder.metric_names[1:-1], self.recorder.values[-1]))))
     def state_dict(self):
         size = self.file.stat().st_size if self.file.exists() else 0
         return dict(size=size if self.size is None else min(self.size, size)) # what is to be taken back does not count
@@ -112,7 +112,7 @@ def run_cbs(
 ) -> list: # Of callbacks
     "What keeps a run in its folder, and goes on from it"
     if minutes is None: minutes = float(os.environ.get('ULMFIT_CHECKPOINT_MINUTES', 5))
-    return [] if run_dir is None else [RunLog(Path(run_dir)/'metrics.jsonl'), Checkpoint(Path(run_dir)/'checkpoint.safetensors', minutes, resume=True)]
+    return [] if run_dir is None else [RunLog(Path(run_dir)/'metrics.jsonl'), Checkpoint(Path(run_dir)/'checkpoint.safetensors', minutes, resume=True, keep=False)]
 
 # %% ../../nbs/06_train.run.ipynb #e3fb2c74
 class StopDiverging(Callback):
@@ -120,7 +120,7 @@ class StopDiverging(Callback):
     order,run_valid = Recorder.order+1,False
     def __init__(self, factor:float=10., first:int=10): store_attr()
     def after_batch(self):
-        if self.loss.device.type!='cpu' and self.iter%10: return # to ask a GPU for the loss is to wait for it
+        if self.loss.device.type!='cpu' and self.iter%10 and self.iter+1<self.n_iter: return # to ask a GPU for the loss is to wait for it
         losses = self.recorder.losses
         bound = self.factor*abs(float(losses[min(self.first, len(losses))-1]))+1
         if np.isfinite(loss := float(self.loss.detach())) and float(losses[-1])<=bound: return
