@@ -44,7 +44,8 @@ def test_train(trained):
 def test_several_labels(trained, tmp_path):
     for name, n, seed in (('train.csv', 80, 0), ('test.csv', 40, 1)):
         df = notes(n, seed)
-        save(df.assign(label=df.label+df.text.str.contains('early').map({True:';early', False:''})), tmp_path/name)
+        labels = df.label+df.text.str.contains('early').map({True:';early', False:''})
+        save(df.assign(label=labels.where(labels!='land')), tmp_path/name) # which leaves some without any
     (tmp_path/'short.json').write_text((trained[0]/'short.json').read_text())
     args = ['train', 'train.csv', '--test', 'test.csv', '--recipe', 'short.json', '--lm-epochs', 1, '--epochs', 5, '--pretrained', 'none', '--size', 'tiny', '--direction', 'fwd', '--out', 'model']
     save(notes(40, 1).assign(label='sea;late'), tmp_path/'odd.csv')
@@ -71,6 +72,17 @@ def test_predict(trained, name):
     assert got.prediction.eq(got.p_sea.gt(.5).map({True:'sea', False:'land'})).all()
     again = ulmfit('predict', 'model', name, '--text-col', 'note', '--out', f'{name}.out.csv', cwd=d)
     assert again.returncode==1 and 'exists already' in again.stderr and pd.read_csv(d/f'{name}.out.csv').equals(got)
+
+
+def test_predict_keeps_what_the_table_says(trained, tmp_path):
+    (tmp_path/'new.csv').write_text('id,code,price,when,note\n007,NA,1.10,2020-01-01,the boat sails\n008,,2,None,a train\n')
+    assert (res := ulmfit('predict', trained[0]/'model', 'new.csv', '--text-col', 'note', cwd=tmp_path)).returncode==0, res.stderr
+    lines = (tmp_path/'new-predictions.csv').read_text().splitlines()
+    assert lines[0]=='id,code,price,when,note,prediction,p_land,p_sea' and [l.rsplit(',', 3)[0] for l in lines[1:]]==['007,NA,1.10,2020-01-01,the boat sails', '008,,2,None,a train']
+    for name in ('prediction', 'p_sea'):
+        (tmp_path/'old.csv').write_text(f'note,{name}\nthe boat sails,mine\n')
+        res = ulmfit('predict', trained[0]/'model', 'old.csv', '--text-col', 'note', cwd=tmp_path)
+        assert res.returncode==1 and f'has a column {name!r} already' in res.stderr and not (tmp_path/'old-predictions.csv').exists()
 
 
 @pytest.mark.parametrize('args,says', [

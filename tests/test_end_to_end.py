@@ -4,6 +4,7 @@ import pytest
 import torch
 from fastai.callback.core import Callback
 from fastai.callback.progress import *
+from fastai.learner import load_learner
 from fastai.metrics import F1Score, accuracy
 from fastai.text.data import TextDataLoaders
 from conftest import TINY
@@ -38,6 +39,18 @@ def test_a_learner_that_has_answered_is_saved_with_the_metrics_of_its_training(t
     assert 0<=kept['accuracy']<=1 and learn.bundle().config['metrics']==kept
     learn.validate()
     assert 'accuracy' in learn.bundle().config['metrics']
+
+
+def test_an_exported_learner_has_the_model_and_no_documents(tmp_path):
+    df = notes(200)
+    clf = run(df, backwards=False)
+    for learn, text in ((clf.learns['fwd'], 'a boat sails'), (clf.lms['fwd'], 'a boat')):
+        learn.export(tmp_path/'export.pkl')
+        other = load_learner(tmp_path/'export.pkl')
+        assert len(other.dls.train_ds)==len(other.dls.train_ds.tokenizer.corpus)==0 and len(learn.dls.train_ds.tokenizer.corpus)==len(df)
+        assert all(getattr(f, 'corpus', None) is None or not len(f.corpus) and f.corpus.labels is None for tl in other.dls.train_ds.tls for f in tl.tfms.fs)
+        if learn is clf.learns['fwd']: assert other.predict(text)[0]==learn.predict(text)[0]
+        else: assert other.predict(text, n_words=3, no_bar=True)
 
 
 class Look(Callback):

@@ -41,10 +41,10 @@ def _check_size(size, pretrained):
     "Raises `ValueError` where a size is asked for, and a pretrained model brings its own"
     if size and pretrained: raise ValueError(f"--size is for a model that starts from nothing, and {pretrained!r} has its own: leave --size out, or use --pretrained none")
 
-def _check_test(tst, path, label_col):
+def _check_test(tst, path, label_col, label_delim):
     "Raises `ValueError` where a test table lacks labels"
     if label_col not in tst: raise ValueError(f"{str(path)!r} has no column {label_col!r}: it has {list(tst.columns)}; name the right one with --label-col")
-    if tst[label_col].isna().any(): raise ValueError(f"column {label_col!r} of {str(path)!r} is missing in {tst[label_col].isna().sum()} of {len(tst)} rows: drop them")
+    if label_delim is None and tst[label_col].isna().any(): raise ValueError(f"column {label_col!r} of {str(path)!r} is missing in {tst[label_col].isna().sum()} of {len(tst)} rows: drop them")
 
 def _check_labels(tst, path, label_col, classes, task):
     "Raises `ValueError` where the labels of a test table are not those of the training table: before all is trained"
@@ -141,7 +141,7 @@ def train(
         tst = None if test is None else read_table(test, encoding)
         if tst is not None:
             check_texts(tst, text_col, str(test))
-            _check_test(tst, test, label_col)
+            _check_test(tst, test, label_col, label_delim)
             if label_delim is not None: tst = tst.assign(**{label_col:check_labels(tst, label_col, label_delim, what=str(test))[0]})
             _check_labels(tst, test, label_col, *check_labels(df, label_col, label_delim, regression)[1:])
         extra = None if unlabeled is None else read_table(unlabeled, encoding)
@@ -184,7 +184,7 @@ def pretrain(
     encoding:Annotated[str, typer.Option(help="Encoding of text files.")]='utf-8',
     seed:Annotated[int, typer.Option(help="The same seed gives the same result on the same machine.")]=42,
 ):
-    "Train a language model on general text: into OUT/fwd, and with --backwards into OUT/bwd. Then:  ulmfit train TRAIN --pretrained OUT"
+    "Train a language model on general text. With --out general/fwd, and once more with --backwards --out general/bwd, then:  ulmfit train TRAIN --pretrained general"
     _quiet()
     with _one_sentence():
         from ulmfit_ext.train.run import check_run_dir
@@ -220,23 +220,24 @@ def predict(
     text_col:Annotated[str, typer.Option(help="Column with the texts.")]='text',
     encoding:Annotated[str, typer.Option(help="Encoding of text files.")]='utf-8',
 ):
-    "Label the texts of FILE: its columns, then `prediction` and a probability `p_LABEL` for each label."
+    "Label the texts of FILE: its columns as they are, then `prediction` and a probability `p_LABEL` for each label."
     _quiet()
     with _one_sentence():
+        from ulmfit_ext.train.state import write_file
         from ulmfit_ext.data.corpus import check_texts, read_table
         from ulmfit_ext.infer.predict import load_predictor
         from ulmfit_ext.ensemble import decode
         out = _new_file(out or table.with_name(table.name.split('.')[0]+'-predictions.csv'))
-        df = read_table(table, encoding)
+        df = read_table(table, encoding, as_written=True)
         texts = check_texts(df, text_col, str(table))
         pred = load_predictor(model)
+        names = ['prediction', *(f'p_{l}' for l in pred.labels or [])]
+        if taken := [n for n in names if n in df]: raise ValueError(f"{str(table)!r} has a column {taken[0]!r} already: rename it, or drop it")
         probs = pred.predict_proba(texts)
         answers = decode(probs, pred.task, pred.labels)
         df['prediction'] = [';'.join(map(str, a)) for a in answers] if pred.task=='multi' else answers
-        for i,l in enumerate(pred.labels or []): df[f'p_{l}'] = probs[:,i].round(6)
-        part = out.with_name(f'.{out.name}.part')
-        df.to_csv(part, index=False)
-        part.rename(out)
+        for i,n in enumerate(names[1:]): df[n] = probs[:,i].round(6)
+        write_file(out, df.to_csv(index=False).encode())
         print(f'{len(df)} predictions in {out}')
 
 # %% ../nbs/70_cli.ipynb #6328422a

@@ -8,6 +8,7 @@ __all__ = ['decode_words', 'generate']
 # %% ../nbs/30a_generate.ipynb #a1c0de03
 import torch
 from fastai.text.core import BOS, PAD, TK_MAJ, TK_REP, TK_UP, TK_WREP, UNK, defaults
+from fastai.text.learner import LMLearner
 from .data.loaders import vocab_of
 from .data.tokenize import Encoder
 from .lm import _space, bos_of, direction_of
@@ -45,6 +46,7 @@ def generate(
         model,vocab,device,bwd,sep = learn.model(),learn.vocab,torch.device('cpu'),learn.direction=='bwd',' '
         ids = Encoder(vocab, learn.config['tokenizer'])([prompt])[0].tolist()
     else:
+        if not isinstance(learn, LMLearner): raise ValueError(f"the learner is a {type(learn).__name__}: expected one of a language model")
         ds,model,vocab,device,bwd = learn.dls.train_ds,learn.model.eval(),vocab_of(learn.dls),learn.dls.device,direction_of(learn.dls)=='bwd'
         ids,sep = ds.numericalize(ds.tokenizer(prompt)).tolist(),ds.tokenizer.sep
     bos,banned = vocab.index(bos_of(vocab)),[i for i,w in enumerate(vocab) if w.strip(_space) in (UNK,PAD)]

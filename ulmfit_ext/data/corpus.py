@@ -19,18 +19,25 @@ from .cache import tokenized
 from .tokenize import Encoder, tokenizer_settings
 
 # %% ../../nbs/11_data.corpus.ipynb #dc91b655
+def _kind(path):
+    "A table's ending, without that of its compression"
+    return next((s.lower() for s in reversed(path.suffixes) if s.lower() not in ('.gz','.xz','.bz2','.zst')), '')
+
+def _read_csv(path, kind, **kwargs): return pd.read_csv(path, sep=',\t'[kind=='.tsv'], keep_default_na=False, **{'na_values':[''], **kwargs}) # NA and None are words
+def _read_json(path, **kwargs): return pd.read_json(path, lines=True, dtype=False, convert_dates=False, **kwargs) # '01' and '3.10' are names
+
 def read_table(
     path, # .csv, .tsv, .jsonl, .json (lines) or .parquet; but for parquet also with .gz, .xz, .bz2 or .zst
-    encoding:str='utf-8' # Of text files
+    encoding:str='utf-8', # Of text files
+    as_written:bool=False # Leave the cells of .csv and .tsv strings, as they are written?
 ) -> pd.DataFrame:
-    "Read a table by its file's ending"
+    "Read a table by its file's ending; an empty cell is missing, any other is not"
     path = Path(path)
     if not path.is_file(): raise FileNotFoundError(f"there is no file {str(path)!r}: expected a table to read")
-    ends = [s.lower() for s in path.suffixes]
-    kind = next((s for s in reversed(ends) if s not in ('.gz','.xz','.bz2','.zst')), '')
+    kind = _kind(path)
     try:
-        if kind in ('.csv','.tsv'): return pd.read_csv(path, sep=',\t'[kind=='.tsv'], encoding=encoding)
-        if kind in ('.jsonl','.json'): return pd.read_json(path, lines=True, encoding=encoding)
+        if kind in ('.csv','.tsv'): return _read_csv(path, kind, encoding=encoding, **(dict(dtype=str, na_values=[]) if as_written else {}))
+        if kind in ('.jsonl','.json'): return _read_json(path, encoding=encoding)
         if kind=='.parquet': return pd.read_parquet(path)
     except UnicodeDecodeError as e:
         raise ValueError(f"{str(path)!r} is not {encoding}: byte {e.object[e.start]:#x} at {e.start}; say which encoding it has, 'latin-1' for one") from e
@@ -41,14 +48,15 @@ def read_table(
     raise ValueError(f"{str(path)!r} ends in {kind or 'nothing'}: expected .csv, .tsv, .jsonl or .parquet")
 
 # %% ../../nbs/11_data.corpus.ipynb #7c16197f
-def _rows(bad): # row numbers, for messages
+def _rows(bad, first=0): # row numbers, for messages
     idx = np.flatnonzero(bad)
-    return f"{len(idx)} of {len(bad)} rows, the first is row {idx[0]}"
+    return f"{len(idx)} of {len(bad)} rows{f' from row {first} on' if first else ''}, the first is row {first+idx[0]}"
 
 def check_texts(
     df:pd.DataFrame,
     text_col:str, # Column with the texts
-    what:str='the data' # For the message
+    what:str='the data', # For the message
+    first:int=0 # Number of the first row, likewise
 ) -> list: # Of `str`
     "The texts of `df`; raises `TypeError` for a column without text, `ValueError` for a missing column, no rows or empty texts"
     if text_col not in df: raise ValueError(f"{what} has no column {text_col!r}: it has {list(df.columns)}; name the right one with text_col")
@@ -56,17 +64,22 @@ def check_texts(
     col = df[text_col]
     if pd.api.types.is_numeric_dtype(col) or pd.api.types.is_datetime64_any_dtype(col):
         raise TypeError(f"column {text_col!r} of {what} holds {col.dtype}: expected text; name the right column with text_col")
-    if (bad := col.isna().values).any(): raise ValueError(f"column {text_col!r} of {what} is missing (NaN) in {_rows(bad)}: drop or fill them")
+    if (bad := col.isna().values).any(): raise ValueError(f"column {text_col!r} of {what} is missing (NaN) in {_rows(bad, first)}: drop or fill them")
     if (bad := np.array([not isinstance(o, str) for o in col])).any():
-        raise TypeError(f"column {text_col!r} of {what} holds {type(col.iloc[int(np.argmax(bad))]).__name__} in {_rows(bad)}: expected text")
-    if (bad := np.array([not o.strip() for o in col])).any(): raise ValueError(f"column {text_col!r} of {what} is empty in {_rows(bad)}: drop or fill them")
+        raise TypeError(f"column {text_col!r} of {what} holds {type(col.iloc[int(np.argmax(bad))]).__name__} in {_rows(bad, first)}: expected text")
+    if (bad := np.array([not o.strip() for o in col])).any(): raise ValueError(f"column {text_col!r} of {what} is empty in {_rows(bad, first)}: drop or fill them")
     return col.tolist()
 
 # %% ../../nbs/11_data.corpus.ipynb #f16e0030
+def _delimited(o):
+    "A cell with several labels as it was written: an empty one is read as missing, and 3 as a number, with a missing one in the column as 3.0"
+    if not np.isscalar(o) and o is not None and o is not pd.NA: return o
+    return '' if pd.isna(o) else str(int(o)) if isinstance(o, float) and o.is_integer() else str(o)
+
 def check_labels(
     df:pd.DataFrame,
     label_col, # Column with labels or numbers, or a list of 0/1 columns
-    label_delim:str=None, # Splits a column of several labels
+    label_delim:str=None, # Splits a column of several labels; a document without any has an empty cell, or a missing one
     regression:bool=False, # Are whole numbers quantities, and not classes?
     what:str='the data' # For the message
 ) -> tuple: # (labels, classes, task): task is 'single', 'multi' or 'regression'
@@ -74,6 +87,7 @@ def check_labels(
     cols = list(label_col) if isinstance(label_col, (list,tuple)) else [label_col]
     if missing := [c for c in cols if c not in df]:
         raise ValueError(f"{what} has no column {missing[0]!r}: it has {list(df.columns)}; name the right one with label_col")
+    if label_delim is not None and len(cols)==1: df = df.assign(**{cols[0]:[_delimited(o) for o in df[cols[0]]]})
     if (bad := df[cols].isna().any(axis=1).values).any():
         raise ValueError(f"the label {label_col!r} of {what} is missing (NaN) in {_rows(bad)}: drop them, or give their texts as unlabeled")
     if regression:
@@ -84,10 +98,10 @@ def check_labels(
         if (bad := ~df[cols].isin([0,1]).all(axis=1).values).any(): raise ValueError(f"the columns {cols} of {what} hold more than 0 and 1, or False and True, in {_rows(bad)}: make them so")
         return [[c for c,v in zip(cols, row) if v] for row in df[cols].values.tolist()], cols, 'multi'
     col = df[cols[0]]
-    if label_delim is not None: col = col.map(lambda o: str(o) if np.isscalar(o) else o) # 3 is what a table has for '3'
     if label_delim is not None or all(isinstance(o, (list,tuple,set,np.ndarray)) for o in col):
         # a set has another order in another process
         labels = [[s for s in o.split(label_delim) if s] if isinstance(o, str) else sorted(o, key=str) if isinstance(o, set) else np.asarray(o, dtype=object).tolist() for o in col]
+        if not any(labels): raise ValueError(f"no document of {what} has a label in {label_col!r}: expected some")
         return labels, sorted({s for o in labels for s in o}), 'multi'
     if pd.api.types.is_float_dtype(col) and (col%1!=0).any(): return col.tolist(), None, 'regression'
     if (bad := np.array([isinstance(o, str) and not o.strip() for o in col])).any():
@@ -119,6 +133,9 @@ class TextCorpus:
     def encoder(self) -> Encoder: return Encoder(self.vocab, self.settings)
     @property
     def lm_train(self): return np.concatenate([self.train, self.unlabeled])
+    def without_documents(self): # A `TextCorpus`
+        "Vocabulary, settings and classes alone"
+        return type(self)(self.key, self.raw[:0], np.zeros(1, dtype=np.int64), [], self.vocab, self.settings, [], [], [], None, self.classes, self.task, self.seed)
 
     def summary(self) -> pd.DataFrame:
         "Documents, tokens and unknown words of each part"
@@ -218,33 +235,44 @@ def from_folder(cls:TextCorpus,
 ) -> TextCorpus:
     "From folders of text files, one for each class, as in the IMDb archive"
     path = Path(path)
-    def texts(sub):
-        files = sorted((path/sub).rglob('*.txt'))
-        if not files: raise FileNotFoundError(f"there are no .txt files under {str(path/sub)!r}: expected one for each document")
-        return pd.DataFrame(dict(text=[f.read_text(encoding=encoding) for f in files], label=[f.parent.name for f in files]))
-    df = texts(train).assign(is_valid=False)
+    def texts(sub, but=()):
+        files = _but(sorted((path/sub).rglob('*.txt')), [f for o in but if o is not None for f in (path/o).rglob('*.txt')])
+        if not files: raise FileNotFoundError(f"there are no .txt files under {str(path/sub)!r}{' but those of other parts' if any(but) else ''}: expected one for each document")
+        return pd.DataFrame(dict(text=list(_Files(files, 'text', encoding)), label=[f.parent.name for f in files]))
+    df = texts(train, (valid,unlabeled)).assign(is_valid=False)
     if valid is not None: df = pd.concat([df, texts(valid).assign(is_valid=True)], ignore_index=True)
     extra = None if unlabeled is None else texts(unlabeled)
     return cls.from_df(df, label_col='label', valid_col=valid and 'is_valid', unlabeled=extra, **kwargs)
 
 # %% ../../nbs/11_data.corpus.ipynb #8e3053f3
 class _Files:
-    "The texts of files, one file and a thousand rows at a time, as often as wanted"
-    def __init__(self, files, text_col, encoding): store_attr()
+    "The texts of files, one file and a thousand rows at a time, as often as wanted; `n` is how many each had"
+    def __init__(self, files, text_col, encoding):
+        store_attr()
+        self.n = {}
     def _tables(self, f):
         try: yield from self._read(f)
         except FileNotFoundError: raise
         except (ValueError, OSError, EOFError, lzma.LZMAError) as e:
             raise ValueError(str(e) if repr(str(f)) in str(e) else f"{str(f)!r} can't be read: {' '.join(str(e).split())}") from e
     def _read(self, f):
-        how = dict(chunksize=1000, encoding=self.encoding)
-        if f.suffix=='.txt': return [pd.DataFrame({self.text_col:[f.read_text(encoding=self.encoding)]})]
-        if {'.jsonl','.json'} & set(f.suffixes): return pd.read_json(f, lines=True, dtype=False, **how) # a text may be a number in digits
-        if {'.csv','.tsv'} & set(f.suffixes): return pd.read_csv(f, sep=',\t'['.tsv' in f.suffixes], dtype={self.text_col:str}, **how)
+        how,kind = dict(chunksize=1000, encoding=self.encoding),_kind(f)
+        if kind=='.txt': return [pd.DataFrame({self.text_col:[f.read_text(encoding=self.encoding)]})]
+        if kind in ('.jsonl','.json'): return _read_json(f, **how)
+        if kind in ('.csv','.tsv'): return _read_csv(f, kind, dtype={self.text_col:str}, **how)
         return [read_table(f)]
     def __iter__(self):
         for f in self.files:
-            for df in self._tables(f): yield from check_texts(df, self.text_col, repr(str(f)))
+            n = 0
+            for df in self._tables(f):
+                yield from check_texts(df, self.text_col, repr(str(f)), n)
+                n += len(df)
+            self.n[f] = n
+
+def _but(files, others):
+    "Those of `files` that are not among `others`: a folder may lie in another"
+    others = {f.resolve() for f in others}
+    return [f for f in files if f.resolve() not in others]
 
 @patch(cls_method=True)
 def from_files(cls:TextCorpus,
@@ -264,11 +292,12 @@ def from_files(cls:TextCorpus,
 ) -> TextCorpus:
     "For language modelling, from files that together may be larger than memory; raises `FileNotFoundError` or `ValueError`"
     files,valid = ([f for p in map(Path, L(o)) for f in (sorted(p.rglob('*.txt')) if p.is_dir() else [p])] for o in (files,valid))
-    if not files: raise FileNotFoundError("there are no files: expected texts to read, or a folder with .txt files")
+    if not (files := _but(files, valid)): raise FileNotFoundError(f"there are no files{' but those to validate on' if valid else ''}: expected texts to read, or a folder with .txt files")
     if missing := [f for f in files+valid if not f.is_file()]: raise FileNotFoundError(f"there is no file {str(missing[0])!r}: expected texts to read")
     settings = tokenizer_settings(lang)
-    key,raw,offsets,words = tokenized(_Files(files+valid, text_col, encoding), settings, cache_dir, n_workers)
-    n,n_valid = len(offsets)-1,sum(1 for _ in _Files(valid, text_col, encoding))
+    texts = _Files(files+valid, text_col, encoding)
+    key,raw,offsets,words = tokenized(texts, settings, cache_dir, n_workers)
+    n,n_valid = len(offsets)-1,sum(texts.n[f] for f in valid)
     train,valid = np.split(np.arange(n), [n-n_valid]) if valid else _split(n, None, None, valid_pct, seed)
     if vocab is None: vocab = _vocab(raw, offsets, words, train, min_freq, max_vocab)
     if max_tokens is not None:

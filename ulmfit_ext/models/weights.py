@@ -12,7 +12,7 @@ import hashlib
 import json
 import pickle
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
 import fastai
@@ -115,8 +115,10 @@ def save_bundle(
     half:bool=False # Store fp16? Half the size, and weights rounded to three digits
 ) -> Path:
     "Write `bundle` beside `path` and move it there when whole; raises `FileExistsError` rather than overwrite, `ValueError` for what `load_bundle` would not read again"
-    path = Path(path)
-    weights = save({k:(v.half() if half and v.is_floating_point() else v).contiguous() for k,v in bundle.state.items()})
+    path,state = Path(path),{k:(v.half() if half and v.is_floating_point() else v).contiguous() for k,v in bundle.state.items()}
+    try: _check(replace(bundle, state=state))
+    except Exception as e: raise ValueError(f"the bundle can't be saved: {in_short(e)}") from e
+    weights = save(state)
     config = {'format':FORMAT, **bundle.config, 'vocab_hash':vocab_hash(bundle.vocab), 'sha256':hashlib.sha256(weights).hexdigest(),
               'versions':dict(fastai=fastai.__version__, torch=torch.__version__)}
     files = {'config.json':json.dumps(config, indent=1, ensure_ascii=False).encode(), 'vocab.json':json.dumps(bundle.vocab).encode(), 'model.safetensors':weights}
@@ -269,7 +271,9 @@ def pretrained(
     elif name=='mini': bundle = load_bundle(files('ulmfit_ext')/'pretrained'/'mini'/direction)
     elif name=='wt103': bundle = fastai_bundle(fetch({'fwd':URLs.WT103_FWD, 'bwd':URLs.WT103_BWD}[direction], c_key='model'), direction)
     elif Path(name).is_dir():
-        bundle = any_bundle(inside(Path(name), direction) if (Path(name)/direction).is_dir() else name) # a folder may hold a bundle for each direction
+        here,other = (Path(name)/d for d in (direction, {'fwd':'bwd', 'bwd':'fwd'}[direction])) # a folder may hold a bundle for each direction
+        if other.is_dir() and not here.is_dir(): raise ValueError(f"{str(name)!r} has a model that reads {other.name}, and none that reads {direction}: pretrain one, or train in the other direction alone")
+        bundle = any_bundle(inside(Path(name), direction) if here.is_dir() else name)
     else: raise ValueError(f"there is no pretrained model {str(name)!r}: expected one of {list(PRETRAINED)}, the folder of a bundle, or None")
     if bundle.kind!='lm': raise ValueError(f"the pretrained model is a {bundle.kind}: expected a language model")
     if bundle.direction!=direction: raise ValueError(f"the pretrained model reads {bundle.direction}, the data {direction}: use the one of the same direction")
