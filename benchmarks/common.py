@@ -16,9 +16,10 @@ from pathlib import Path
 
 RESULTS = Path(__file__).parent/'results'
 # of transfer.py
-TASK_NAMES = {'trec6':'TREC-6', 'imdb':'IMDb', 'imdb+unsup':'IMDb, language models fine-tuned on the unlabelled reviews too'}
+TASK_NAMES = {'trec6':'TREC-6', 'imdb':'IMDb'}
 SOURCE_NAMES = {'tf-idf':'TF-IDF, logistic regression', 'scratch':'no language model, forward', 'own':"language model of the task's text alone, forward",
-                'pretrained, fwd':'`mini`, forward', 'pretrained, bwd':'`mini`, backward', 'pretrained, both':'`mini`, both'}
+                'pretrained, fwd':'`mini`, forward', 'pretrained, bwd':'`mini`, backward', 'pretrained, both':'`mini`, both',
+                'unsup, fwd':'`mini` and the unlabelled reviews, forward', 'unsup, bwd':'`mini` and the unlabelled reviews, backward', 'unsup, both':'`mini` and the unlabelled reviews, both'}
 
 
 def data():

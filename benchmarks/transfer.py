@@ -118,6 +118,8 @@ def report(log):
     import matplotlib.pyplot as plt
     rows = [dict(zip(('task', 'source', 'labels', 'seed'), c['cell']), model=m, error=e) for c in cells(log) for m, e in c['errors'].items()]
     d = pd.DataFrame(rows)
+    d['source'] = d.source.mask(d.task.str.endswith('+unsup'), 'unsup')
+    d['task'] = d.task.str.removesuffix('+unsup')
     d['what'] = d.source.where(d.source.isin(['tf-idf', 'scratch', 'own']), d.source+', '+d.model.replace('ensemble', 'both'))
     d['labels'] = d.labels.replace(0, 5179)
     table = d.groupby(['task', 'what', 'labels']).error.agg(['mean', 'min', 'max', 'count']).round(2)
@@ -132,11 +134,12 @@ def report(log):
             if what not in found.index: continue
             g = found.loc[what]
             g = g[g.index.isin(labels)]
-            ax.errorbar(g.index*1.04**(i-2.5), g['mean'], [g['mean']-g['min'], g['max']-g['mean']], color=f'C{i}', marker='o', ms=4, lw=1.2, capsize=2, label=name.replace('`', ''))
+            ax.errorbar(g.index*1.03**(i-4), g['mean'], [g['mean']-g['min'], g['max']-g['mean']], color=f'C{i if i<6 else i-3}', ls='--' if what.startswith('unsup') else '-', marker='o', ms=4, lw=1.2, capsize=2, label=name.replace('`', ''))
         ax.set(title=TASK_NAMES[task], xscale='log', xlabel='labels', ylabel='test error %', ylim=(0, None))
         ax.set_xticks(labels, [f'{n:,}' for n in labels])
         ax.minorticks_off()
-    fig.legend(*axs[0,0].get_legend_handles_labels(), loc='outside lower center', ncols=2)
+    drawn = {label:handle for ax in axs[0] for handle, label in zip(*ax.get_legend_handles_labels())}
+    fig.legend(drawn.values(), drawn, loc='outside lower center', ncols=2)
     fig.savefig(RESULTS/'transfer.png', dpi=110)
 
 
