@@ -122,7 +122,7 @@ def report(log):
     d['task'] = d.task.str.removesuffix('+unsup')
     d['what'] = d.source.where(d.source.isin(['tf-idf', 'scratch', 'own']), d.source+', '+d.model.replace('ensemble', 'both'))
     d['labels'] = d.labels.replace(0, 5179)
-    table = d.groupby(['task', 'what', 'labels']).error.agg(['mean', 'min', 'max', 'count']).round(2)
+    table = d.groupby(['task', 'what', 'labels']).error.agg(['mean', 'min', 'max', 'count']).round(4)
     print(table.to_string())
     (RESULTS/'transfer.json').write_text(json.dumps(dict(machine=machine(), rows=table.reset_index().to_dict('records')), indent=1)+'\n')
     if not (tasks := list(dict.fromkeys(d.task[d.source=='pretrained']))): return

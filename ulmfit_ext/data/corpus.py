@@ -23,7 +23,7 @@ def _kind(path):
     "A table's ending, without that of its compression"
     return next((s.lower() for s in reversed(path.suffixes) if s.lower() not in ('.gz','.xz','.bz2','.zst')), '')
 
-def _read_csv(path, kind, **kwargs): return pd.read_csv(path, sep=',\t'[kind=='.tsv'], keep_default_na=False, **{'na_values':[''], **kwargs}) # NA and None are words
+def _read_csv(path, kind, na_values=('',), **kwargs): return pd.read_csv(path, sep=',\t'[kind=='.tsv'], keep_default_na=False, na_values=list(na_values), **kwargs) # NA and None are words
 def _read_json(path, **kwargs): return pd.read_json(path, lines=True, dtype=False, convert_dates=False, **kwargs) # '01' and '3.10' are names
 
 def read_table(
@@ -36,7 +36,7 @@ def read_table(
     if not path.is_file(): raise FileNotFoundError(f"there is no file {str(path)!r}: expected a table to read")
     kind = _kind(path)
     try:
-        if kind in ('.csv','.tsv'): return _read_csv(path, kind, encoding=encoding, **(dict(dtype=str, na_values=[]) if as_written else {}))
+        if kind in ('.csv','.tsv'): return _read_csv(path, kind, encoding=encoding, **(dict(dtype=str, na_values=()) if as_written else {}))
         if kind in ('.jsonl','.json'): return _read_json(path, encoding=encoding)
         if kind=='.parquet': return pd.read_parquet(path)
     except UnicodeDecodeError as e:
