@@ -25,6 +25,7 @@ from ulmfit_ext.train.checkpoint import Checkpoint
 from ulmfit_ext.train.state import read_state, write_state
 from ulmfit_ext.train.recipe import get_recipe
 from ulmfit_ext.train.run import run_lock
+from ulmfit_ext.train.unfreeze import gradual
 
 CASES = {}
 def case(what, error=ValueError):
@@ -116,12 +117,23 @@ case('missing file', FileNotFoundError)(lambda tmp: read_table(tmp/'none.csv'))
 case('unreadable encoding')(lambda tmp: read_table(written(tmp/'a.csv', 'label,text\npos,caf\xe9\n'.encode('latin-1'))))
 case('empty file')(lambda tmp: read_table(written(tmp/'a.csv', b'')))
 case('broken csv')(lambda tmp: read_table(written(tmp/'a.csv', b'a,b\n1,2,3,4\n1,2\n1,2,3,4,5\n')))
+case('rows with more cells than the header')(lambda tmp: read_table(written(tmp/'a.csv', b'text,label\none, two,sea\nthree,four,land\n')))
+case('the same in a file among many')(lambda tmp: TextCorpus.from_files([written(tmp/'a.csv', b'text,source\none, two,web\n')]))
+case('JSON that is no lines of it')(lambda tmp: read_table(written(tmp/'a.json', b'[{"text": "one"}]')))
 case('broken jsonl')(lambda tmp: read_table(written(tmp/'a.jsonl', b'{"text": ')))
 case('broken parquet')(lambda tmp: read_table(written(tmp/'a.parquet', b'PAR2')))
 case('broken gzip', (ValueError, OSError))(lambda tmp: read_table(written(tmp/'a.csv.gz', b'not gzip')))
 case('parquet without a package for it')(lambda tmp: without_pyarrow(lambda: read_table(written(tmp/'a.parquet', b'PAR1'))))
 case('a broken file among many')(lambda tmp: TextCorpus.from_files([written(tmp/'a.txt', b'all well'), written(tmp/'b.csv', b'text\ncaf\xe9\n')]))
 case('unknown ending')(lambda tmp: read_table(written(tmp/'a.xlsx', b'')))
+case('times as labels')(lambda tmp: ulmfit(notes(40).assign(label=pd.to_datetime(['2020-01-01', '2021-01-01']*20))))
+case('several text columns', TypeError)(lambda tmp: ulmfit(notes(40), text_col=['text', 'label']))
+case('two columns of one name')(lambda tmp: ulmfit(pd.concat([notes(40), notes(40)[['text']]], axis=1)))
+case('both vocabularies of a classifier\'s data', TypeError)(lambda tmp: corpus(vocab=corpus().clas_dls().vocab))
+case('a table in place of a list', TypeError)(lambda tmp: Ensemble(clas(corpus())).predict(notes(4)))
+case('a splitter')(lambda tmp: finetune_classifier(corpus().clas_dls(), None, config=TINY, splitter=lambda m: [list(m.parameters())]))
+case('a range of answers upside down')(lambda tmp: finetune_classifier(corpus().clas_dls(), None, config=TINY, y_range=(5, 1)))
+case('a cut for each of other stages')(lambda tmp: clas(corpus()).fit_stages(gradual(5, .01), cut_frac=[.1, .1]))
 case('a million empty rows')(lambda tmp: ulmfit(pd.DataFrame(dict(text=['']*1_000_000, label=['sea', 'land']*500_000))))
 case('numbers and their names as labels')(lambda tmp: ulmfit(notes(40).assign(label=[1, '1']*20)))
 case('going on without a folder')(lambda tmp: ulmfit(notes(40), resume=True))
@@ -153,7 +165,7 @@ case('a folder that is no bundle', FileNotFoundError)(lambda tmp: load_bundle(tm
 case('a vocabulary that is a program')(lambda tmp: fastai_archive(tmp, pickle.dumps(print)))
 case('a .pth that is a program')(lambda tmp: fastai_archive(tmp, pickle.dumps(['a']), pickle.dumps(print)))
 
-SAYS = {'parquet without a package for it':'pip install pyarrow', 'a broken file among many':'b.csv', 'a recipe without a phase':"lacks 'pre'", 'a blank that says nothing of validation':'10 of 40 rows', '0 and 1 in words':'40 of 40 rows', 'a million empty rows':'1000000 of 1000000 rows', 'going on with another recipe':"has recipe.", 'going on with other texts':'has corpus', 'going on with other labels':'has classes',
+SAYS = {'rows with more cells than the header':'more cells than the header', 'the same in a file among many':"a.csv' can't be read: rows have more cells", 'JSON that is no lines of it':'line 1 is a list', 'parquet without a package for it':'pip install pyarrow', 'a broken file among many':'b.csv', 'a recipe without a phase':"lacks 'pre'", 'a blank that says nothing of validation':'10 of 40 rows', '0 and 1 in words':'40 of 40 rows', 'a million empty rows':'1000000 of 1000000 rows', 'going on with another recipe':"has recipe.", 'going on with other texts':'has corpus', 'going on with other labels':'has classes',
         'going on with another seed':'has seed 42', 'going on with a damaged run.json':'run.json', 'two runs in one folder':'another run', 'a bundle with changed weights':'sha256', 'a bundle with other words':'vocab.json',
         'a bundle of a later format':'format 2', 'a bundle that says it is larger':'shape', 'an enormous configuration':'bytes', 'a bundle with a link out of it':'link', 'a vocabulary that is a program':'builtins.print',
         'going on where the same bits were not insisted on':'has deterministic None', 'a language model of another language':"as 'en'", 'an encoder of another language':"as 'en'", 'a pretrained model of another language than the table':"as 'de': use"}

@@ -226,7 +226,15 @@ def test_what_other_callbacks_do(tmp_path):
         with learn.no_bar(), learn.no_logging():
             for n in (3, 2): learn.fit(n, cbs=[*make(), *cbs])
         return learn
-    for i, make in enumerate([lambda: [GradientAccumulation(64)], lambda: [SaveModelCallback()], lambda: [Rate()], lambda: [InBetween()]]):
+    class Collects(Callback):
+        "Comes after Checkpoint, and what it does depends on a list of its own"
+        order, run_valid = Checkpoint.order+1, False
+        def before_fit(self): self.seen, self.last = [], {}
+        def before_batch(self):
+            self.seen.append(float(self.xb[0].mean()))
+            self.last['x'] = self.xb[0].mean()
+            self.opt.set_hyper('lr', .01/len(self.seen))
+    for i, make in enumerate([lambda: [GradientAccumulation(64)], lambda: [SaveModelCallback()], lambda: [Rate()], lambda: [InBetween()], lambda: [Collects()]]):
         whole = weights(train(make))
         for n in (3, 14, 25, 37, 44, 51):
             file = tmp_path/f'{i} {n}'
@@ -270,3 +278,10 @@ def test_the_log_of_a_run_that_is_cut_off_twice(tmp_path):
     fit(0, 10**9)
     steps = pd.read_json(tmp_path/'log', lines=True).step.tolist()
     assert steps==sorted(steps) and 'of' not in pd.read_json(tmp_path/'log', lines=True)
+
+
+def test_a_fit_without_a_bar_for_epochs(tmp_path):
+    "looks like a validation: it is refused, and not trained without a checkpoint"
+    from fastai.test_utils import synth_learner
+    learn = synth_learner(n_trn=10, path=tmp_path)
+    with pytest.raises(RuntimeError, match='no_bar'), learn.no_mbar(), learn.no_logging(): learn.fit(1, cbs=Checkpoint(tmp_path/'file'))

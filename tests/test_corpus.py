@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from ulmfit_ext.data import cache as module
-from ulmfit_ext.data.corpus import TextCorpus
+from ulmfit_ext.data.corpus import TextCorpus, check_labels, read_table
 from ulmfit_ext.data.samples import notes
 from ulmfit_ext.data.tokenize import tokenize
 
@@ -76,3 +76,15 @@ def test_processes_and_files_give_the_same_ids(tmp_path):
 def test_odd_texts_pass(tmp_path, text):
     c = TextCorpus.from_df(pd.DataFrame(dict(text=pd.Series([text, 'plain text', 'more text', 'and more'], dtype=object))), valid_pct=.25, min_freq=1, cache_dir=tmp_path)
     assert len(c[0])>1 and c.tokens(0)[0]=='xxbos'
+
+
+def test_tables_read_as_they_are(tmp_path):
+    "An empty cell at the end of each row is none; numbers of JSON keep all digits; labels lose the spaces about them"
+    (tmp_path/'a.csv').write_text('text,label\na boat,sea,\na train,land,\n')
+    assert read_table(tmp_path/'a.csv').values.tolist()==[['a boat', 'sea'], ['a train', 'land']]
+    (tmp_path/'a.jsonl').write_text('{"text": "a boat", "id": 9007199254740993, "date": "2020-01-01", "code": "007"}\n{"text": "a train", "id": null}\n')
+    df = read_table(tmp_path/'a.jsonl', as_written=True)
+    assert df.id.tolist()==[9007199254740993, None] and df.date[0]=='2020-01-01' and df.code[0]=='007'
+    assert read_table(tmp_path/'a.jsonl').dtypes.id==float
+    pd.testing.assert_frame_equal(read_table(tmp_path/'a.jsonl')[['text', 'date', 'code']], pd.read_json(tmp_path/'a.jsonl', lines=True, dtype=False)[['text', 'date', 'code']])
+    assert check_labels(pd.DataFrame(dict(label=['sea; x', 'x;sea ', ' '])), 'label', ';')==([['sea', 'x'], ['x', 'sea'], []], ['sea', 'x'], 'multi')

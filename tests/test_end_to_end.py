@@ -1,7 +1,9 @@
+import pickle
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from torch import nn
 from fastai.callback.core import Callback
 from fastai.callback.progress import *
 from fastai.learner import load_learner
@@ -12,11 +14,12 @@ from ulmfit_ext.classifier import finetune_classifier
 from ulmfit_ext.data.corpus import TextCorpus
 from ulmfit_ext.data.samples import notes
 from ulmfit_ext.ensemble import Ensemble
-from ulmfit_ext.infer.predict import load_predictor
+from ulmfit_ext.infer.predict import Predictor, load_predictor
 from ulmfit_ext.lm import finetune_lm
 from ulmfit_ext.models.weights import last_metrics, load_bundle
 from ulmfit_ext.pipeline import ulmfit
 from ulmfit_ext.train.recipe import get_recipe
+from ulmfit_ext.train.run import StopDiverging
 
 SHORT = get_recipe('paper').replace(name='short', pre=dict(lr=1e-2, seq_len=20), lm=dict(epochs=2), clas=dict(epochs=6, lr=2e-2, bs=10))
 
@@ -92,7 +95,7 @@ def test_all_labels_to_train_on(tmp_path):
     ens = Ensemble(train())
     assert len(dls.valid_ds)==0 and len(dls.train)==0 and len(ens.learns['fwd'].dls.train)==1 and (tmp_path/'run'/'metrics.jsonl').read_text().count('train_loss')==5
     assert Ensemble(train(resume=True)).predict(df.text)==ens.predict(df.text)==load_predictor(tmp_path/'run').predict(df.text, progress=False)
-    with pytest.raises(ValueError, match='without validation documents'): ens.validate()
+    with pytest.raises(ValueError, match='no validation documents'): ens.validate()
 
 
 @pytest.mark.parametrize('task', ['multi', 'one-hot', 'regression', 'whole numbers', 'integers'])
@@ -111,3 +114,39 @@ def test_other_targets(task, tmp_path):
     want = {'multi':['east', 'land', 'sea'], 'one-hot':['sea', 'east'], 'regression':None, 'whole numbers':None, 'integers':[1, 4]}[task]
     assert pred.labels==clf.labels==want
     assert np.isfinite(clf.validate().values).all()
+
+
+def test_losses_without_an_activation():
+    "torch's own give logits; the answers are probabilities all the same, and those of the exported model"
+    for label, loss in ((notes(60).label, nn.CrossEntropyLoss()), (notes(60).label.map(lambda o: [o]), nn.BCEWithLogitsLoss())):
+        corpus = TextCorpus.from_df(notes(60).assign(label=label), label_col='label', valid_pct=.3)
+        ens = Ensemble(finetune_classifier(corpus.clas_dls(), None, epochs=1, lr=1e-2, config=TINY, loss_func=loss, recipe=get_recipe('mini').replace(clas=dict(unfreeze='full'))))
+        probs = ens.predict_proba(notes(20, 2).text)
+        assert probs.min()>=0 and (corpus.task=='multi' or np.allclose(probs.sum(1), 1))
+        pred = Predictor({'fwd':ens.fwd.bundle()})
+        np.testing.assert_allclose(pred.predict_proba(notes(20, 2).text, progress=False), probs, atol=1e-5)
+        again = pickle.loads(pickle.dumps(pred)) # for other processes
+        assert np.array_equal(again.predict_proba(notes(20, 2).text, progress=False), pred.predict_proba(notes(20, 2).text, progress=False))
+
+
+def test_numbers_far_from_all_others_are_no_divergence():
+    y = np.ones(120)
+    y[[3, 40]] = 100. # their batches' losses are a thousand times those of others
+    corpus = TextCorpus.from_df(notes(120).assign(label=y+np.linspace(0, .5, 120)), label_col='label', valid_pct=.1)
+    def train(lr, **kw): return finetune_classifier(corpus.clas_dls(4), None, epochs=2, lr=lr, config=TINY, recipe=get_recipe('mini').replace(clas=dict(unfreeze='full')), **kw)
+    assert np.isfinite(train(1e-4).train_losses).all()
+    class Never(StopDiverging):
+        def after_batch(self): self.learn.asked = True
+    assert train(1e-4, cbs=Never()).asked # one's own takes the place of the built-in
+
+
+def test_numbers_from_numpy(tmp_path):
+    "A range from a table's column, a seed from `arange`, and loaders with a time-out for workers that ours don't have"
+    df = notes(60).assign(label=np.where(notes(60).label=='sea', 1.5, -.5))
+    clf = run(df, backwards=False, run_dir=tmp_path/'run', seed=np.arange(3)[2], clas_kwargs=dict(y_range=(df.label.min(), df.label.max())))
+    assert -.5<=np.min(clf.predict(df.text))<=np.max(clf.predict(df.text))<=1.5 and load_predictor(tmp_path/'run').task=='regression'
+    before = clf.fwd.bundle()
+    with torch.no_grad(): next(clf.fwd.model.parameters()).zero_()
+    assert before.state['0.module.encoder.weight'].abs().sum()>0 # a copy
+    dls = TextDataLoaders.from_df(notes(60), text_col='text', label_col='label', bs=10, num_workers=2, timeout=30)
+    finetune_classifier(dls, None, epochs=1, config=TINY, recipe=get_recipe('mini').replace(clas=dict(unfreeze='full')))

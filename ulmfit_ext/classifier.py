@@ -66,6 +66,7 @@ def _loss(task, dls, class_weights):
     y = [o for o in dls.train_ds.tls[-1]]
     if isinstance(class_weights, dict): w = np.array([class_weights[l] for l in labels])
     elif not isinstance(class_weights, str): w = np.asarray(class_weights, dtype=float)
+    elif task=='single' and (absent := set(range(len(labels)))-{int(o) for o in y}): raise ValueError(f"class {labels[min(absent)]!r} has no document in the training part, so no balanced weight: add some, or give weights")
     elif task=='single': w = compute_class_weight(class_weights, classes=np.arange(len(labels)), y=[int(o) for o in y])
     else: # how many documents lack a label for each that has it
         has = torch.stack([o.float() for o in y]).mean(0).clamp(min=1e-3)
@@ -96,8 +97,9 @@ def classifier_learner(
     if (vocab := vocab_of(dls))[1] not in (PAD, '\u2581'+PAD): raise ValueError(f"the data's vocabulary has {vocab[1]!r} as number 1, which pads short documents: expected {PAD!r} there; order it as fastai's make_vocab does")
     if loss_func is not None and class_weights is not None: raise ValueError("loss_func and class_weights are both given: put the weights into the loss, or leave it out")
     phase = get_recipe('paper').clas if phase is None else phase
-    check_hypers(kwargs, phase)
+    check_hypers(kwargs, phase, 'clas')
     task = task_of(dls)
+    if y_range is not None and (len(y_range := tuple(map(float, y_range)))!=2 or not y_range[0]<y_range[1]): raise ValueError(f"y_range is {y_range}: expected the lowest and the highest answer")
     bundle = None if encoder is None else lm_bundle(encoder, direction_of(dls))
     check_sizes(bundle, config)
     if bundle is not None: check_language(bundle, settings_of(dls), 'the encoder', 'give both the same lang')

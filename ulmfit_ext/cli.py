@@ -6,6 +6,7 @@
 __all__ = ['app', 'Direction', 'Size', 'Softmax', 'Precision', 'save_plots', 'train', 'pretrain', 'predict', 'compare', 'demo']
 
 # %% ../nbs/70_cli.ipynb #5b6e22ee
+import re
 import sys
 import time
 import warnings
@@ -52,6 +53,10 @@ def _check_labels(tst, path, label_col, classes, task):
         if tst[label_col].dtype.kind not in 'iuf': raise ValueError(f"column {label_col!r} of {str(path)!r} holds {tst[label_col].dtype}: expected numbers")
     elif new := {l for o in tst[label_col] for l in (o if task=='multi' else [o])}-set(classes):
         raise ValueError(f"{str(path)!r} has label {sorted(new, key=str)[0]!r}, which was not trained on: expected one of {classes}")
+
+def _stem(path):
+    "A table's name without its ending"
+    return re.sub(r'\.(csv|tsv|jsonl?|parquet)(\.(gz|xz|bz2|zst))?$', '', path.name, flags=re.IGNORECASE)
 
 def _new_file(path):
     if path.exists(): raise FileExistsError(f"{str(path)!r} exists already: name a new file with --out, or remove that one")
@@ -128,7 +133,7 @@ def train(
         from ulmfit_ext.lm import SIZES
         from ulmfit_ext.pipeline import ulmfit
         import pandas as pd
-        out,pretrained = out or Path(table.name.split('.')[0]+'-ulmfit'),None if pretrained=='none' else pretrained
+        out,pretrained = out or Path(_stem(table)+'-ulmfit'),None if pretrained=='none' else pretrained
         check_run_dir(out, resume)
         _check_size(size, pretrained)
         rec = get_recipe(recipe)
@@ -137,6 +142,7 @@ def train(
         if valid is not None:
             more = read_table(valid, encoding)
             check_texts(more, text_col, str(valid))
+            _check_test(more, valid, label_col, label_delim)
             df = pd.concat([df.assign(is_valid=False), more.assign(is_valid=True)], ignore_index=True)
         tst = None if test is None else read_table(test, encoding)
         if tst is not None:
@@ -145,7 +151,7 @@ def train(
             if label_delim is not None: tst = tst.assign(**{label_col:check_labels(tst, label_col, label_delim, what=str(test))[0]})
             _check_labels(tst, test, label_col, *check_labels(df, label_col, label_delim, regression)[1:])
         extra = None if unlabeled is None else read_table(unlabeled, encoding)
-        print(f'Training in {AutoPrecision(precision.value).chosen(default_device())}')
+        AutoPrecision(precision.value).chosen(default_device()) # refuses what is not to be had here, before anything is written
         clf = ulmfit(df, text_col, label_col, extra, pretrained, rec, {'both':'both', 'fwd':False, 'bwd':True}[direction.value], out, resume,
                      valid_col=None if valid is None else 'is_valid', seed=seed, config=None if pretrained else SIZES[size.value if size else 'small'], precision=precision.value, deterministic=deterministic, lang=lang, label_delim=label_delim, regression=regression)
         print('\nValidation', clf.validate().round(2).to_string(), sep='\n')
@@ -227,7 +233,8 @@ def predict(
         from ulmfit_ext.data.corpus import check_texts, read_table
         from ulmfit_ext.infer.predict import load_predictor
         from ulmfit_ext.ensemble import decode
-        out = _new_file(out or table.with_name(table.name.split('.')[0]+'-predictions.csv'))
+        import pandas as pd
+        out = _new_file(out or table.with_name(_stem(table)+'-predictions.csv'))
         df = read_table(table, encoding, as_written=True)
         texts = check_texts(df, text_col, str(table))
         pred = load_predictor(model)
@@ -235,9 +242,8 @@ def predict(
         if taken := [n for n in names if n in df]: raise ValueError(f"{str(table)!r} has a column {taken[0]!r} already: rename it, or drop it")
         probs = pred.predict_proba(texts)
         answers = decode(probs, pred.task, pred.labels)
-        df['prediction'] = [';'.join(map(str, a)) for a in answers] if pred.task=='multi' else answers
-        for i,n in enumerate(names[1:]): df[n] = probs[:,i].round(6)
-        write_file(out, df.to_csv(index=False).encode())
+        added = pd.DataFrame({'prediction':[';'.join(map(str, a)) for a in answers] if pred.task=='multi' else answers, **dict(zip(names[1:], probs.round(6).T))})
+        write_file(out, pd.concat([df, added], axis=1).to_csv(index=False).encode())
         print(f'{len(df)} predictions in {out}')
 
 # %% ../nbs/70_cli.ipynb #6328422a

@@ -108,12 +108,13 @@ def check_batches(dls:DataLoaders):
     for name,dl in (('training',dls.train), ('validation',dls.valid)):
         if not len(dl) and (len(dl.dataset) or dl is dls.train): raise ValueError(f"the {name} part, {len(dl.dataset)} documents, does not fill one batch of bs={dl.bs}: lower bs, or add data")
 
-def check_hypers(kwargs, phase):
-    "Raises `ValueError` for a `Learner`'s weight decay or momenta that would not do what they do in fastai"
+def check_hypers(kwargs, phase, name='lm'):
+    "Raises `ValueError` for a `Learner`'s weight decay, momenta or splitter that would not do what they do in fastai"
+    if 'splitter' in kwargs: raise ValueError("splitter is given, and the groups are ULMFiT's, an LSTM layer each: leave it out, or make a Learner of your own and use its fit_stages")
     if 'wd' in kwargs and 'opt_func' not in kwargs and not phase.decouple_wd:
-        raise ValueError(f"wd={kwargs['wd']} is for fastai's decoupled weight decay, the recipe has L2: change wd and decouple_wd in the recipe, get_recipe('paper').replace(lm=dict(wd={kwargs['wd']}, decouple_wd=True)) for one")
+        raise ValueError(f"wd={kwargs['wd']} is for fastai's decoupled weight decay, the recipe has L2: change wd and decouple_wd in the recipe, get_recipe('paper').replace({name}=dict(wd={kwargs['wd']}, decouple_wd=True)), for example")
     if 'moms' in kwargs and phase.schedule!='one_cycle':
-        raise ValueError(f"moms are for the schedule 'one_cycle', the recipe has {phase.schedule!r}: change mom in the recipe, get_recipe('paper').replace(lm=dict(mom=.8)) for one")
+        raise ValueError(f"moms are for the schedule 'one_cycle', the recipe has {phase.schedule!r}: change mom in the recipe, get_recipe('paper').replace({name}=dict(mom=.8)), for example")
 
 # %% ../nbs/30_lm.ipynb #5b475f4d
 SIZES = {k:dict(zip(('emb_sz','n_hid','n_layers'), v)) for k,v in dict(paper=(400,1152,3), small=(256,640,3), mini=(256,512,3), tiny=(100,200,3)).items()}
@@ -181,7 +182,7 @@ def loss_name(loss_func) -> str:
     "A loss and its weights, as text"
     w = getattr(getattr(loss_func, 'func', loss_func), 'weight', None)
     if w is None: w = getattr(getattr(loss_func, 'func', loss_func), 'pos_weight', None)
-    return f'{type(loss_func).__name__}{[] if w is None else w.tolist()}'
+    return f'{type(loss_func).__name__}{[] if w is None else np.asarray(w, dtype=float).tolist() if np.isscalar(w) else w.tolist()}'
 
 def _hash(parts):
     h = hashlib.sha256()
@@ -220,7 +221,8 @@ def _run(name, learn, recipe, phase, run_dir, resume, cbs):
     if run_dir is not None:
         config = {k:learn.bundle_config.get(k) for k in ('direction','arch','labels')}
         start_run(run_dir, recipe, resume, phase=name, data=data_of(learn.dls), **{('classes' if k=='labels' else k):v for k,v in config.items()}, **learn.made_with)
-    try: fit_phase(learn, phase, L(cbs)+StopDiverging()+run_cbs(run_dir))
+    stop = [] if any(isinstance(cb, StopDiverging) for cb in L(cbs)) else [StopDiverging()]
+    try: fit_phase(learn, phase, L(cbs)+stop+run_cbs(run_dir))
     except FloatingPointError as e: raise FloatingPointError(vars(learn).get('diverged', str(e))) from None # without the names of callbacks
     learn.bundle_config.update(recipe=recipe.name, metrics=last_metrics(learn))
     if run_dir is not None and not (Path(run_dir)/'model').exists(): learn.save_bundle(Path(run_dir)/'model')

@@ -43,6 +43,7 @@ def ulmfit(
     **kwargs # For `TextCorpus.from_df`: `lang`, `max_vocab`, `min_freq`, `label_delim`, `regression`, ...
 ) -> Ensemble: # With `.corpus`, and `.lms` by direction
     "ULMFiT from a `DataFrame`: language model and classifier, forward and backward"
+    seed = int(seed) # numpy's can't be written to run.json
     if backwards not in ('both', True, False): raise ValueError(f"backwards is {backwards!r}: expected 'both', True or False")
     recipe,directions = get_recipe(recipe),{'both':(False,True)}.get(backwards, (backwards,))
     check_run_dir(run_dir, resume)

@@ -6,13 +6,16 @@
 __all__ = ['read_table', 'check_texts', 'check_labels', 'TextCorpus']
 
 # %% ../../nbs/11_data.corpus.ipynb #59ffce16
+import json
 import lzma
 import warnings
 from collections import Counter
+from contextlib import contextmanager
 from pathlib import Path
 import numpy as np
 import pandas as pd
-from fastcore.all import L, patch, store_attr
+from pandas.io.common import get_handle
+from fastcore.all import L, chunked, patch, store_attr
 from fastai.text.data import make_vocab
 from sklearn.model_selection import train_test_split
 from .cache import tokenized
@@ -23,21 +26,51 @@ def _kind(path):
     "A table's ending, without that of its compression"
     return next((s.lower() for s in reversed(path.suffixes) if s.lower() not in ('.gz','.xz','.bz2','.zst')), '')
 
-def _read_csv(path, kind, na_values=('',), **kwargs): return pd.read_csv(path, sep=',\t'[kind=='.tsv'], keep_default_na=False, na_values=list(na_values), **kwargs) # NA and None are words
-def _read_json(path, **kwargs): return pd.read_json(path, lines=True, dtype=False, convert_dates=False, **kwargs) # '01' and '3.10' are names
+@contextmanager
+def _no_more_cells():
+    "A row with more cells than the header is an error: pandas would leave some out, or take the first ones for an index"
+    with warnings.catch_warnings():
+        warnings.simplefilter('error', pd.errors.ParserWarning)
+        try: yield
+        except pd.errors.ParserWarning as e: raise ValueError("rows have more cells than the header: quote cells with the separator in them, and give each column a name") from e
+
+def _read_csv(path, kind, encoding, as_written=False, chunksize=None, dtype=None):
+    "Tables of `chunksize` rows, or one; NA and None are words. As written, all cells are strings, and so is the header"
+    how = dict(dtype=str, header=None, na_values=[]) if as_written else dict(dtype=dtype, na_values=[''])
+    with _no_more_cells(): found = pd.read_csv(path, sep=',\t'[kind=='.tsv'], encoding=encoding, keep_default_na=False, index_col=False, chunksize=chunksize, **how)
+    if chunksize is None:
+        yield found.iloc[1:].set_axis(found.iloc[0].tolist(), axis=1).reset_index(drop=True) if as_written else found
+        return
+    with found:
+        while True:
+            with _no_more_cells(): df = next(found, None)
+            if df is None: return
+            yield df
+
+def _read_json(path, encoding, as_written=False, chunksize=None):
+    "Tables of `chunksize` lines with an object each, or one; '01' and '3.10' are names, and nothing is a date. As written, 3 stays 3 beside a missing number"
+    def rows(lines):
+        for i,line in enumerate(lines, 1):
+            if not line.strip(): continue
+            try: o = json.loads(line)
+            except ValueError as e: raise ValueError(f"line {i} is no JSON ({e}): expected an object on each line") from e
+            if not isinstance(o, dict): raise ValueError(f"line {i} is a {type(o).__name__}: expected an object on each line")
+            yield o
+    with get_handle(path, 'r', encoding='utf-8-sig' if encoding.lower() in ('utf-8','utf8') else encoding, compression='infer') as f:
+        for part in chunked(rows(f.handle), chunksize) if chunksize else [list(rows(f.handle))]: yield pd.DataFrame(part, dtype=object if as_written else None)
 
 def read_table(
     path, # .csv, .tsv, .jsonl, .json (lines) or .parquet; but for parquet also with .gz, .xz, .bz2 or .zst
     encoding:str='utf-8', # Of text files
-    as_written:bool=False # Leave the cells of .csv and .tsv strings, as they are written?
+    as_written:bool=False # Leave cells, but for parquet's, as they are written? Those of .csv and .tsv are strings then
 ) -> pd.DataFrame:
     "Read a table by its file's ending; an empty cell is missing, any other is not"
     path = Path(path)
     if not path.is_file(): raise FileNotFoundError(f"there is no file {str(path)!r}: expected a table to read")
     kind = _kind(path)
     try:
-        if kind in ('.csv','.tsv'): return _read_csv(path, kind, encoding=encoding, **(dict(dtype=str, na_values=()) if as_written else {}))
-        if kind in ('.jsonl','.json'): return _read_json(path, encoding=encoding)
+        if kind in ('.csv','.tsv'): return next(_read_csv(path, kind, encoding, as_written))
+        if kind in ('.jsonl','.json'): return next(_read_json(path, encoding, as_written))
         if kind=='.parquet': return pd.read_parquet(path)
     except UnicodeDecodeError as e:
         raise ValueError(f"{str(path)!r} is not {encoding}: byte {e.object[e.start]:#x} at {e.start}; say which encoding it has, 'latin-1' for one") from e
@@ -59,8 +92,10 @@ def check_texts(
     first:int=0 # Number of the first row, likewise
 ) -> list: # Of `str`
     "The texts of `df`; raises `TypeError` for a column without text, `ValueError` for a missing column, no rows or empty texts"
+    if isinstance(text_col, (list, tuple)): raise TypeError(f"text_col is {text_col}: expected one column; join several into one first")
     if text_col not in df: raise ValueError(f"{what} has no column {text_col!r}: it has {list(df.columns)}; name the right one with text_col")
     if not len(df): raise ValueError(f"{what} has no rows: expected documents")
+    if list(df.columns).count(text_col)>1: raise ValueError(f"{what} has several columns {text_col!r}: rename all but one")
     col = df[text_col]
     if pd.api.types.is_numeric_dtype(col) or pd.api.types.is_datetime64_any_dtype(col):
         raise TypeError(f"column {text_col!r} of {what} holds {col.dtype}: expected text; name the right column with text_col")
@@ -100,13 +135,14 @@ def check_labels(
     col = df[cols[0]]
     if label_delim is not None or all(isinstance(o, (list,tuple,set,np.ndarray)) for o in col):
         # a set has another order in another process
-        labels = [[s for s in o.split(label_delim) if s] if isinstance(o, str) else sorted(o, key=str) if isinstance(o, set) else np.asarray(o, dtype=object).tolist() for o in col]
+        labels = [[s.strip() for s in o.split(label_delim) if s.strip()] if isinstance(o, str) else sorted(o, key=str) if isinstance(o, set) else np.asarray(o, dtype=object).tolist() for o in col]
         if not any(labels): raise ValueError(f"no document of {what} has a label in {label_col!r}: expected some")
         return labels, sorted({s for o in labels for s in o}), 'multi'
     if pd.api.types.is_float_dtype(col) and (col%1!=0).any(): return col.tolist(), None, 'regression'
     if (bad := np.array([isinstance(o, str) and not o.strip() for o in col])).any():
         raise ValueError(f"the label {label_col!r} of {what} is empty in {_rows(bad)}: drop them, or give their texts as unlabeled")
     labels = [o.item() if isinstance(o, np.generic) else o for o in col]
+    if not isinstance(labels[0], (str,int,float)): raise ValueError(f"the labels {label_col!r} of {what} are of type {type(labels[0]).__name__}: expected text, numbers, or True and False; turn them into text with astype(str)")
     if len(types := {type(o) for o in labels})>1:
         raise ValueError(f"the labels {label_col!r} of {what} mix {' and '.join(sorted(t.__name__ for t in types))}: make them one type")
     count = Counter(labels)
@@ -121,7 +157,7 @@ class TextCorpus:
     def __init__(self, key, raw, offsets, words, vocab, settings, train, valid, unlabeled, labels=None, classes=None, task=None, seed=42):
         self.key,self.raw,self.offsets,self.vocab,self.settings = key,raw,offsets,vocab,settings
         self.train,self.valid,self.unlabeled = (np.asarray(o, dtype=np.int64) for o in (train,valid,unlabeled))
-        self.labels,self.classes,self.task,self.seed = labels,classes,task,seed
+        self.labels,self.classes,self.task,self.seed = labels,classes,task,int(seed)
         o2i = {w:i for i,w in enumerate(vocab) if w!='xxfake'}
         self.lut = np.array([o2i.get(w, 0) for w in words], dtype=np.int32) # id of each word on disk
         self.lens = np.diff(offsets)
@@ -212,6 +248,7 @@ def from_df(cls:TextCorpus,
         texts = texts + check_texts(unlabeled, text_col, 'the unlabeled data')
     both = {texts[i] for i in train} & {texts[i] for i in valid}
     if both: warnings.warn(f"{sum(texts[i] in both for i in valid)} of {len(valid)} validation documents stand in the training part too: what is measured on them is no test")
+    if vocab is not None and not all(isinstance(w, str) for w in vocab): raise TypeError("vocab holds more than words: expected a list of str; of a classifier's DataLoaders it is dls.vocab[0]")
     settings,extra = tokenizer_settings(lang, rules),np.arange(n, len(texts))
     key,raw,offsets,words = tokenized(texts, settings, cache_dir, n_workers)
     if vocab is None: vocab = _vocab(raw, offsets, words, np.concatenate([train, extra]), min_freq, max_vocab)
@@ -256,10 +293,10 @@ class _Files:
         except (ValueError, OSError, EOFError, lzma.LZMAError) as e:
             raise ValueError(str(e) if repr(str(f)) in str(e) else f"{str(f)!r} can't be read: {' '.join(str(e).split())}") from e
     def _read(self, f):
-        how,kind = dict(chunksize=1000, encoding=self.encoding),_kind(f)
+        how,kind = dict(encoding=self.encoding, chunksize=1000),_kind(f)
         if kind=='.txt': return [pd.DataFrame({self.text_col:[f.read_text(encoding=self.encoding)]})]
         if kind in ('.jsonl','.json'): return _read_json(f, **how)
-        if kind in ('.csv','.tsv'): return _read_csv(f, kind, dtype={self.text_col:str}, **how)
+        if kind in ('.csv','.tsv'): return _read_csv(f, kind, **how, dtype={self.text_col:str})
         return [read_table(f)]
     def __iter__(self):
         for f in self.files:

@@ -169,9 +169,9 @@ def batch_sizes(
 
 class DocumentDL(SeededPasses, SortedDL):
     "Batches of documents of like length, longest first; when shuffled, every document in every epoch, in batches of even size, `pool` of them sorted at a time; in order, batches of `bs` documents and `max_tokens` ids at most"
-    def __init__(self, dataset, seed=42, pool=4, max_tokens=MAX_TOKENS, num_workers=0, drop_last=False, **kwargs):
+    def __init__(self, dataset, seed=42, pool=4, max_tokens=MAX_TOKENS, num_workers=0, timeout=0, drop_last=False, **kwargs):
         self.seed,self.pool,self.max_tokens,self.n_pass,self.batch_sizes = seed,pool,max_tokens,0,None
-        super().__init__(dataset, num_workers=0, drop_last=False, **kwargs)
+        super().__init__(dataset, num_workers=0, timeout=0, drop_last=False, **kwargs) # no workers: batches are made faster than they are used
 
     def __len__(self): return len(self._sizes())
 

@@ -280,6 +280,9 @@ class Encoder:
         self._lock = Lock()
         self._setup()
 
+    def __getstate__(self): return self.vocab,self.settings # locks and spaCy stay here
+    def __setstate__(self, state): self.__init__(*state)
+
     def _setup(self): self._tok,self._lut = TextTokenizer(self.settings['lang'], rules_of(self.settings)),np.zeros(0, np.int64)
 
     def __call__(self,

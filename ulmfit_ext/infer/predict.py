@@ -13,11 +13,9 @@ from fastprogress.fastprogress import progress_bar
 from ..data.loaders import batch_sizes
 from ..data.tokenize import Encoder
 from ..models.weights import inside, load_bundle
-from ..ensemble import as_texts, check_pair, decode
+from ..ensemble import ACTIVATIONS, as_texts, check_pair, decode
 
 # %% ../../nbs/40_infer.predict.ipynb #259e26c3
-_activation = {'single':lambda o: o.softmax(1), 'multi':torch.sigmoid, 'regression':lambda o: o}
-
 class Predictor:
     "Answers texts with one saved classifier, or with the mean of a forward and a backward one"
     def __init__(self,
@@ -45,7 +43,7 @@ class Predictor:
             for k,model in self.models.items():
                 x = torch.ones(len(idx), max(len(docs[i]) for i in idx) or 1, dtype=torch.long)
                 for row,i in zip(x, idx): row[:len(docs[i])] = torch.from_numpy(docs[i][::-1].copy() if k=='bwd' else docs[i])
-                with torch.inference_mode(): res[k][idx] = _activation[self.task](model(x)[0].float()).numpy()
+                with torch.inference_mode(): res[k][idx] = ACTIVATIONS[self.task](model(x)[0].float()).numpy()
         if len(res)==2: res['ensemble'] = (res['fwd']+res['bwd'])/2
         return res
 

@@ -31,8 +31,8 @@ from .encoder import text_classifier
 
 # %% ../../nbs/22_models.weights.ipynb #bb7c496b
 def model_state(model) -> dict: # Of tensors on the CPU, by name
-    "Each parameter and buffer of `model` once"
-    return {k:v.detach().cpu().contiguous() for k,v in tensors_of(model).items()}
+    "A copy of each parameter and buffer of `model`, once"
+    return {k:v.detach().to('cpu', copy=True).contiguous() for k,v in tensors_of(model).items()}
 
 def state_hash(state:dict) -> str:
     "Tells tensors with these names and values from others"

@@ -59,6 +59,12 @@ class _Offset(Callback):
 # %% ../../nbs/04_train.checkpoint.ipynb #55a267fe
 def _recurrent(model): return {k:m for k,m in model.named_modules() if 'hidden' in vars(m)}
 
+def _plain(o, inside=False):
+    "Is `o` a number, a string, or lists and dictionaries of them and of tensors?"
+    if type(o) is dict: return all(type(k) is str for k in o) and all(_plain(v, True) for v in o.values())
+    if type(o) in (list,tuple): return all(_plain(v, True) for v in o)
+    return o is None or isinstance(o, (bool,int,float,str,np.number)) or inside and isinstance(o, torch.Tensor) and o.device.type=='cpu'
+
 def _cb_state(cb):
     if isinstance(cb, Recorder):
         losses = torch.stack([o.detach().cpu() for o in cb.losses]) if cb.losses else torch.zeros(0)
@@ -66,7 +72,7 @@ def _cb_state(cb):
                     smooth=(cb.smooth_loss.count, cb.smooth_loss.val))
     if hasattr(type(cb), 'state_dict'): return cb.state_dict()
     given = inspect.signature(type(cb).__init__).parameters # settings are the new run's
-    return {k:v for k,v in vars(cb).items() if k not in given and (v is None or isinstance(v, (bool,int,float,str)))}
+    return {k:v for k,v in vars(cb).items() if k not in given and _plain(v)}
 
 def _set_cb_state(cb, state):
     if isinstance(cb, Recorder):
@@ -127,7 +133,9 @@ class Checkpoint(Callback):
         return dict(
             at=at, size=(self.n_epoch, len(self.dls.train)), fits=self.fits, cbs=self._cbs(), start=self.start, order=_order(self.dls.train), random=get_random_states(),
             model=tensors_of(model), grads={k:p.grad for k,p in model.named_parameters() if p.grad is not None and p.grad.any()}, recurrent={k:(m.hidden, getattr(m, 'bs', None)) for k,m in _recurrent(model).items()}, opt=self.opt.state_dict(),
-            counts=(self.learn.train_iter, self.learn.pct_train))
+            counts=(self.learn.train_iter, self.learn.pct_train), scaler=self._scaler() and self._scaler().state_dict())
+
+    def _scaler(self): return getattr(self.learn, 'scaler', None) # of fastai's MixedPrecision
 
     def _restore_weights(self, s):
         own,kept = tensors_of(self.learn.model),s['model']
@@ -152,6 +160,7 @@ class Checkpoint(Callback):
         if 'hypers' in opt: opt['hypers'] = L(opt['hypers'])
         self.opt.load_state_dict(opt)
         self.learn.train_iter,self.learn.pct_train = s['counts']
+        if s.get('scaler') and self._scaler() is not None: self._scaler().load_state_dict(s['scaler'])
         self._restore_cbs(s['cbs'])
         set_random_states(**s['random'])
         if s is self.saved: self.saved = None
@@ -187,6 +196,8 @@ class Checkpoint(Callback):
             raise ValueError("the checkpoint {!r} is of a fit of {} epochs of {} batches, this one has {} of {}: go on with the same data and settings, or name another run".format(str(self.path), *self.saved['size'], *size))
         for i,row in enumerate(self.saved['cbs']['recorder 0']['values'][:epoch]): self.learn.logger(L(i, *row, ''))
         self._listen()
+        cbs = list(self.learn.cbs.sorted('order'))
+        for cb in cbs[cbs.index(self)+1:]: cb('before_fit') # they would have none
         if epoch and not batch: # what other callbacks do as the epoch begins comes after
             _set_order(self.dls.train, self.saved['order'])
             self._restore(self.saved)
@@ -204,6 +215,7 @@ class Checkpoint(Callback):
         return self.saved
 
     def before_train(self):
+        if self._is_validation(): raise RuntimeError("a fit without a bar for its epochs (no_mbar) looks like a validation to Checkpoint: use learn.no_bar() to be quiet")
         if self.saved is None or not self.saved['at'][2]:
             if anew := self.saved is not None:
                 _set_order(self.dl, self.saved['order'])

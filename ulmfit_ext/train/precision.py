@@ -59,7 +59,7 @@ class AutoPrecision(Callback):
         "'bf16' or 'fp32'; raises `ValueError` for bf16 on a GPU"
         if self.precision=='auto': return 'bf16' if fast_bf16(device) else 'fp32'
         if self.precision=='bf16' and torch.device(device or 'cpu').type=='cuda':
-            raise ValueError("precision='bf16' on a GPU, where torch runs LSTMs in fp16 instead, without a scale of the loss: leave it out, or use fastai's learn.to_fp16()")
+            raise ValueError("precision='bf16' on a GPU, where torch runs LSTMs in fp16 instead, without a scale of the loss: leave it out, or use fastai's cbs=MixedPrecision()")
         return self.precision
 
     def before_batch(self):

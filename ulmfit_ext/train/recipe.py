@@ -187,5 +187,5 @@ def fit_phase(
 ):
     "Train `learn` as `phase` says: its stages of unfreezing, schedule and clipping"
     stages = phase.stages(n_groups(learn))
-    per_stage = lambda v: v[-len(stages):] if isinstance(v, tuple) else v
+    per_stage = lambda v: (v[:1]*len(stages)+v)[-len(stages):] if isinstance(v, tuple) else v # the last ones count, and the first for all before
     learn.fit_stages(stages, phase.schedule, L(cbs)+phase.cbs(), cut_frac=per_stage(phase.cut_frac), ratio=per_stage(phase.ratio))

@@ -116,14 +116,17 @@ def run_cbs(
 
 # %% ../../nbs/06_train.run.ipynb #e3fb2c74
 class StopDiverging(Callback):
-    "Stop a fit whose loss is not finite, or whose smoothed loss is `factor` times that of its first batches: raises `FloatingPointError`"
+    "Stop a fit whose loss is not finite, or whose smoothed loss is `factor` times that of its first batches, and so are `patience` losses in a row: raises `FloatingPointError`"
     order,run_valid = Recorder.order+1,False
-    def __init__(self, factor:float=10., first:int=10): store_attr()
+    def __init__(self, factor:float=10., first:int=10, patience:int=5): store_attr()
+    def before_fit(self): self.over = 0
     def after_batch(self):
         if self.loss.device.type!='cpu' and self.iter%10 and self.iter+1<self.n_iter: return # to ask a GPU for the loss is to wait for it
         losses = self.recorder.losses
         bound = self.factor*abs(float(losses[min(self.first, len(losses))-1]))+1
-        if np.isfinite(loss := float(self.loss.detach())) and float(losses[-1])<=bound: return
+        loss = float(self.loss.detach())
+        self.over = self.over+1 if loss>bound else 0 # a single document far from all others is no divergence
+        if np.isfinite(loss) and (float(losses[-1])<=bound or self.over<self.patience): return
         self.learn.diverged = (f"the loss is {loss:.3g} at step {self.epoch*self.n_iter+self.iter+1} of {self.n_epoch*self.n_iter}, at a rate of {self.opt.hypers[-1]['lr']:.3g}: "
                                "train with a lower lr, or clip gradients")
         raise FloatingPointError(self.diverged)

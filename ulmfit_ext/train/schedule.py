@@ -46,13 +46,13 @@ def stlr(
 class GroupRecorder(Callback):
     "Records the learning rate of every parameter group at every training step: `.lrs` (steps, groups), kept as `learn.group_lrs`"
     order,run_valid = 90,False
-    def before_fit(self): self._lrs = []
+    def before_fit(self): self._lrs,self._n = [],len(self.opt.hypers)
     def before_step(self): self._lrs.append([h['lr'] for h in self.opt.hypers])
     def after_fit(self): self.learn.group_lrs = self.lrs
     def state_dict(self): return dict(lrs=self.lrs)
     def load_state_dict(self, state): self._lrs = state['lrs'].tolist()
     @property
-    def lrs(self): return np.array(self._lrs)
+    def lrs(self): return np.array(self._lrs).reshape(-1, self._n)
 
 # %% ../../nbs/00_train.schedule.ipynb #69ad6a01
 class STLR(GroupRecorder):

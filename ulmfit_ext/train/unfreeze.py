@@ -113,8 +113,8 @@ def train_only(self:Learner,
     self.opt.clear_state()
 
 # %% ../../nbs/02_train.unfreeze.ipynb #4e0537c3
-def _scheduler(schedule, peaks, start, total, n, cut_frac, ratio):
-    "A callback that takes `peaks` along `schedule`, of whose `total` steps `start` are done and `n` follow"
+def _scheduler(schedule, peaks, start, total, cut_frac, ratio):
+    "A callback that takes `peaks` along `schedule`, of whose `total` steps `start` are done"
     if schedule=='stlr': return STLR(cut_frac=cut_frac, ratio=ratio, start=start, total=total)
     shape = {'one_cycle': combined_cos(.25, 1/25, 1., 1e-5), 'cosine': SchedCos(1., 0.), 'constant': lambda pos: 1.}[schedule]
     class _Shape(GroupRecorder):
@@ -142,13 +142,15 @@ def fit_stages(self:Learner,
     n,steps = n_groups(self),len(self.dls.train)
     for s in stages:
         if len(s.lrs)!=n: raise ValueError(f"stage {s.name!r} is for {len(s.lrs)} groups, the learner has {n}: build the stages with n_groups(learn)")
-    every = lambda v: [v]*len(stages) if np.isscalar(v) else v
+    every = lambda v: [v]*len(stages) if np.isscalar(v) else list(v)
+    for name,v in (('cut_frac',cut_frac), ('ratio',ratio)):
+        if len(every(v))!=len(stages): raise ValueError(f"{name} has {len(v)} values for {len(stages)} stages: expected one number, or one for each stage")
     done,total,lrs,losses = 0,sum(s.n_epoch for s in stages)*steps,[],[]
     for s,cut,rat in zip(stages, every(cut_frac), every(ratio)):
         if not s.n_epoch: continue
         self.train_only(s.groups)
         here = s.n_epoch*steps
-        sched = _scheduler(schedule, s.lrs, *((done, total) if span else (0, here)), here, cut, rat)
+        sched = _scheduler(schedule, s.lrs, *((done, total) if span else (0, here)), cut, rat)
         self.fit(s.n_epoch, lr=list(s.lrs), wd=wd, cbs=L(cbs)+sched)
         done += here
         lrs.append(np.where(np.isin(np.arange(n), s.groups), sched.lrs, 0.))
