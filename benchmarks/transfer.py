@@ -112,7 +112,7 @@ def cells(log):
 
 
 def report(log):
-    "Means over the seeds as a table, and drawn for tasks with pretrained models"
+    "Means over the seeds as a table, and drawn for tasks with pretrained models, but for each direction alone"
     import matplotlib
     matplotlib.use('Agg')
     import matplotlib.pyplot as plt
@@ -126,18 +126,19 @@ def report(log):
     print(table.to_string())
     (RESULTS/'transfer.json').write_text(json.dumps(dict(machine=machine(), rows=table.reset_index().to_dict('records')), indent=1)+'\n')
     if not (tasks := list(dict.fromkeys(d.task[d.source=='pretrained']))): return
-    fig, axs = plt.subplots(1, len(tasks), figsize=(max(5.5*len(tasks), 7), 4.8), squeeze=False, layout='constrained')
+    fig, axs = plt.subplots(1, len(tasks), figsize=(max(5.5*len(tasks), 7), 4.8), squeeze=False, sharey=True, layout='constrained')
     for ax, task in zip(axs[0], tasks):
         found = table.loc[task]
         labels = sorted(set(d.labels[(d.task==task) & (d.source=='pretrained')])) # baselines alone say nothing
-        for i, (what, name) in enumerate(SOURCE_NAMES.items()):
+        for i, (what, name) in enumerate((k, v) for k, v in SOURCE_NAMES.items() if not k.endswith(('fwd', 'bwd'))):
             if what not in found.index: continue
             g = found.loc[what]
             g = g[g.index.isin(labels)]
-            ax.errorbar(g.index*1.03**(i-4), g['mean'], [g['mean']-g['min'], g['max']-g['mean']], color=f'C{i if i<6 else i-3}', ls='--' if what.startswith('unsup') else '-', marker='o', ms=4, lw=1.2, capsize=2, label=name.replace('`', ''))
-        ax.set(title=TASK_NAMES[task], xscale='log', xlabel='labels', ylabel='test error %', ylim=(0, None))
+            ax.errorbar(g.index*1.015**(i-2), g['mean'], [g['mean']-g['min'], g['max']-g['mean']], color=f'C{i}', ls='--' if i<3 else '-', marker='o', ms=4, lw=1.2, capsize=2, label=name.replace('`', ''))
+        ax.set(title=TASK_NAMES[task], xscale='log', xlabel='labels', ylim=(0, None))
         ax.set_xticks(labels, [f'{n:,}' for n in labels])
         ax.minorticks_off()
+    axs[0, 0].set_ylabel('test error %')
     drawn = {label:handle for ax in axs[0] for handle, label in zip(*ax.get_legend_handles_labels())}
     fig.legend(drawn.values(), drawn, loc='outside lower center', ncols=2)
     fig.savefig(RESULTS/'transfer.png', dpi=110)

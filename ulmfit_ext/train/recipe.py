@@ -170,14 +170,19 @@ def get_recipe(
     raise ValueError(f"there is no recipe {str(recipe)!r}: expected one of {list(RECIPES)}, a Recipe, or the path of a .json file with one")
 
 # %% ../../nbs/03_train.recipe.ipynb #c2e29c2a
+def _short(v):
+    if isinstance(v, tuple): return f"({', '.join(map(_short, v))})"
+    return f'{v:.4g}' if isinstance(v, float) else str(v)
+
 def recipe_table(
     recipes=None, # Recipes or their names; `None` is all in `RECIPES`
     diff:bool=True # Only the rows in which they differ?
-) -> pd.DataFrame:
+) -> pd.DataFrame: # Of strings
     "Recipes side by side"
     rs = [get_recipe(r) for r in (RECIPES if recipes is None else recipes)]
     df = pd.DataFrame({r.name:{(ph, f.name):getattr(getattr(r, ph), f.name) for ph in ('lm','clas') for f in fields(Phase)} for r in rs}, dtype=object)
-    return df[df.astype(str).nunique(axis=1)>1] if diff else df
+    if diff: df = df[df.map(repr).nunique(axis=1)>1]
+    return df.map(_short)
 
 # %% ../../nbs/03_train.recipe.ipynb #678f964b
 def fit_phase(

@@ -100,7 +100,8 @@ def plot_lrs(
     ax=None, # Axes to draw on
 ): # The axes
     "Draw the learning rate of each group over the steps"
-    lrs = np.asarray(getattr(lrs, 'lrs', lrs))
+    lrs = np.asarray(getattr(lrs, 'lrs', lrs), dtype=float)
+    lrs = np.where(lrs>0, lrs, np.nan) # a group that does not train has none
     if ax is None: _,ax = plt.subplots(figsize=(6,3))
     n = lrs.shape[1]
     for i in reversed(range(n)): ax.plot(lrs[:,i], label=labels[i] if labels is not None else f'group {i}')
