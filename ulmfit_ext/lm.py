@@ -180,9 +180,9 @@ def lm_phase(recipe, pretrained):
 
 def loss_name(loss_func) -> str:
     "A loss and its weights, as text"
-    w = getattr(getattr(loss_func, 'func', loss_func), 'weight', None)
-    if w is None: w = getattr(getattr(loss_func, 'func', loss_func), 'pos_weight', None)
-    return f'{type(loss_func).__name__}{[] if w is None else np.asarray(w, dtype=float).tolist() if np.isscalar(w) else w.tolist()}'
+    f = getattr(loss_func, 'func', loss_func)
+    w = next((o for o in (getattr(f, k, None) for k in ('weight','pos_weight')) if o is not None), [])
+    return f'{type(loss_func).__name__}{w.tolist() if hasattr(w, "tolist") else w}'
 
 def _hash(parts):
     h = hashlib.sha256()
