@@ -14,7 +14,8 @@ from fastai.text.core import SpacyTokenizer, Tokenizer, WordTokenizer, defaults
 from fastai.text.data import LMDataLoader, Numericalize, TextBlock, TextDataLoaders
 from conftest import TINY
 from ulmfit_ext.classifier import classifier_learner, finetune_classifier
-from ulmfit_ext.data.corpus import TextCorpus, read_table
+from ulmfit_ext.data.corpus import TextCorpus
+from ulmfit_ext.data.tables import read_table
 from ulmfit_ext.data.samples import notes
 from ulmfit_ext.ensemble import Ensemble
 from ulmfit_ext.generate import generate

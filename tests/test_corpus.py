@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from ulmfit_ext.data import cache as module
-from ulmfit_ext.data.corpus import TextCorpus, check_labels, read_table
+from ulmfit_ext.data.corpus import TextCorpus
 from ulmfit_ext.data.samples import notes
+from ulmfit_ext.data.tables import check_labels, read_table
 from ulmfit_ext.data.tokenize import tokenize
 
 

@@ -8,7 +8,8 @@ from ulmfit_ext.train.checkpoint import Checkpoint
 from ulmfit_ext.train.precision import AutoPrecision, deterministic, fast_bf16
 from ulmfit_ext.train.run import FreeMemory, RunLog, StopDiverging
 from ulmfit_ext.data.tokenize import Encoder, TextTokenizer, tokenize
-from ulmfit_ext.data.corpus import TextCorpus, read_table
+from ulmfit_ext.data.tables import read_table
+from ulmfit_ext.data.corpus import TextCorpus
 from ulmfit_ext.data.loaders import CorpusLMDL, DocumentDL, mix_documents, vocab_of
 from ulmfit_ext.data.samples import PACKAGES, PAPER_TASKS, docstrings, notes, paper_task, passages
 from ulmfit_ext.models.encoder import DocumentEncoder, PooledClassifier, text_classifier

@@ -129,7 +129,7 @@ def train(
         from ulmfit_ext.train.precision import AutoPrecision
         from ulmfit_ext.train.run import check_run_dir
         from ulmfit_ext.train.recipe import get_recipe
-        from ulmfit_ext.data.corpus import check_labels, check_texts, read_table
+        from ulmfit_ext.data.tables import check_labels, check_texts, read_table
         from ulmfit_ext.lm import SIZES
         from ulmfit_ext.pipeline import ulmfit
         import pandas as pd
@@ -230,7 +230,7 @@ def predict(
     _quiet()
     with _one_sentence():
         from ulmfit_ext.train.state import write_file
-        from ulmfit_ext.data.corpus import check_texts, read_table
+        from ulmfit_ext.data.tables import check_texts, read_table
         from ulmfit_ext.infer.predict import load_predictor
         from ulmfit_ext.ensemble import decode
         import pandas as pd
