@@ -19,6 +19,7 @@ RESULTS = Path(__file__).parent/'results'
 TASK_NAMES = {'trec6':'TREC-6', 'imdb':'IMDb'}
 SOURCE_NAMES = {'tf-idf':'TF-IDF, logistic regression', 'scratch':'no language model, forward', 'own':"language model of the task's text alone, forward",
                 'pretrained, fwd':'`mini`, forward', 'pretrained, bwd':'`mini`, backward', 'pretrained, both':'`mini`, both',
+                'again, fwd':'`mini`, the reviews read twice, forward', 'again, bwd':'`mini`, the reviews read twice, backward', 'again, both':'`mini`, the reviews read twice, both',
                 'unsup, fwd':'`mini` and the unlabelled reviews, forward', 'unsup, bwd':'`mini` and the unlabelled reviews, backward', 'unsup, both':'`mini` and the unlabelled reviews, both'}
 
 

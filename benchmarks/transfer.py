@@ -7,8 +7,8 @@ goes on where it was (remove them when the weights are others). Sources are 'tf-
 or a seed; LABELS is one of the numbers of labels. Processes with other arguments may work side by side, once the language models are there.
 Language models are shared by all numbers of labels and all seeds. A seed draws the labelled documents, the first weights and the order.
 The grid is planned by its cost: from scratch and with the task's own language model, classifiers read forward only, and those of IMDb with 5,000 labels have one seed. IMDb is
-tested on 5,000 reviews, always the same, TF-IDF with logistic regression on the same ones; its language models read each text once, so with the light dropout of pretraining and a sampled softmax, and its answers are in bf16 where
-that is faster."""
+tested on 5,000 reviews, always the same, TF-IDF with logistic regression on the same ones; its language models read each text once, so with the light dropout of pretraining and a sampled softmax, those of 'imdb+again' the same
+texts once more, and those of 'imdb+unsup' the unlabelled ones after them, each with a triangle of learning rates of its own; its answers are in bf16 where that is faster."""
 import json
 import shutil
 import sys
@@ -27,18 +27,19 @@ from ulmfit_ext.all import *
 SEEDS = (1, 2, 3)
 # numbers of labels with the classifier's epochs and batches, documents to watch; the language model's epochs, and of one that starts from nothing, batches, dropouts likewise (`own_dropout.py`) and loss
 _imdb = dict(sizes={100:(15, 16), 500:(10, 16), 1000:(8, 32), 5000:(4, 32)}, watch=20, lm=1, own=2, lm_bs=32, drop_mult=.4, own_drop=.4, softmax='sampled')
-TASKS = {'trec6':dict(sizes={100:(20, 32), 500:(20, 32), 0:(10, 32)}, watch=200, lm=4, own=15, lm_bs=16, drop_mult=1, own_drop=4, softmax='full'), 'imdb':_imdb, 'imdb+unsup':_imdb}
+TASKS = {'trec6':dict(sizes={100:(20, 32), 500:(20, 32), 0:(10, 32)}, watch=200, lm=4, own=15, lm_bs=16, drop_mult=1, own_drop=4, softmax='full'), 'imdb':_imdb, 'imdb+again':_imdb, 'imdb+unsup':_imdb}
 
 
 def texts_of(task):
-    "Labelled, unlabelled and test documents"
+    "Labelled documents, those that language models go on to read after them, and test documents"
     if task=='trec6': return pd.read_csv(data()/'trec6-train.csv'), None, pd.read_csv(data()/'trec6-test.csv')
     read = lambda part: pd.read_json(data()/f'imdb-{part}.jsonl.xz', lines=True)
-    return read('train'), read('unsup') if 'unsup' in task else None, read('test').sample(5000, random_state=0)
+    train, then = read('train'), task.partition('+')[2]
+    return train, train if then=='again' else read(then) if then else None, read('test').sample(5000, random_state=0)
 
 
 def language_model(task, source, direction, folder, train, extra, start):
-    "Folder of a language model of the task's text; the one that reads unlabelled text too goes on from that of the training text"
+    "Folder of a language model of the task's text; the one that reads on goes on from that of the training text"
     run = folder/f'{task}-{source}-{direction}'
     if not (run/'model').exists():
         corpus = TextCorpus.from_df(train, valid_pct=.02)
@@ -92,7 +93,7 @@ def main(start, folder, tasks):
             language_model(task, only, part, folder/'lm', train, extra, start if only=='pretrained' else None)
             continue
         for source in ('tf-idf', 'scratch', 'own', 'pretrained'):
-            if 'unsup' in task and source!='pretrained' or only not in ('', source): continue
+            if '+' in task and source!='pretrained' or only not in ('', source): continue
             for n in TASKS[task]['sizes']:
                 for seed in SEEDS[:1 if n==5000 else None]:
                     if part not in ('', str(seed)) or labels not in ('', str(n)): continue
@@ -118,8 +119,8 @@ def report(log):
     import matplotlib.pyplot as plt
     rows = [dict(zip(('task', 'source', 'labels', 'seed'), c['cell']), model=m, error=e) for c in cells(log) for m, e in c['errors'].items()]
     d = pd.DataFrame(rows)
-    d['source'] = d.source.mask(d.task.str.endswith('+unsup'), 'unsup')
-    d['task'] = d.task.str.removesuffix('+unsup')
+    parts = d.task.str.partition('+')
+    d['task'], d['source'] = parts[0], parts[2].where(parts[2]!='', d.source)
     d['what'] = d.source.where(d.source.isin(['tf-idf', 'scratch', 'own']), d.source+', '+d.model.replace('ensemble', 'both'))
     d['labels'] = d.labels.replace(0, 5179)
     table = d.groupby(['task', 'what', 'labels']).error.agg(['mean', 'min', 'max', 'count']).round(4)

@@ -47,6 +47,7 @@ def bundle(tmp, backwards=False): return lm(corpus(), backwards).save_bundle(tmp
 
 case('missing text column')(lambda tmp: ulmfit(notes(40), text_col='review'))
 case('missing label column')(lambda tmp: ulmfit(notes(40), label_col='stars'))
+case('a learner where a pretrained model is named')(lambda tmp: ulmfit(notes(40), pretrained=lm(corpus())))
 case('no rows')(lambda tmp: ulmfit(notes(40)[:0]))
 case('NaN text')(lambda tmp: ulmfit(changed('text', 3, np.nan)))
 case('empty text')(lambda tmp: ulmfit(changed('text', 3, '  ')))

@@ -57,6 +57,10 @@ def test_several_labels(trained, tmp_path):
     assert ulmfit('predict', 'model', 'test.csv', cwd=tmp_path).returncode==0
     got = pd.read_csv(tmp_path/'test-predictions.csv', keep_default_na=False)
     assert {l for o in got.prediction for l in o.split(';') if l}<={'sea', 'land', 'early'} and {'p_early', 'p_land', 'p_sea'}<=set(got)
+    assert ulmfit('predict', 'model', 'test.csv', '--label-delim', ', ', '--out', 'commas.csv', cwd=tmp_path).returncode==0
+    assert pd.read_csv(tmp_path/'commas.csv', keep_default_na=False).prediction.tolist()==[o.replace(';', ', ') for o in got.prediction]
+    bad = ulmfit('predict', 'model', 'test.csv', '--label-delim', 'a', '--out', 'bad.csv', cwd=tmp_path)
+    assert bad.returncode==1 and "label 'early' contains 'a'" in bad.stderr and not (tmp_path/'bad.csv').exists()
 
 
 @pytest.mark.parametrize('name', ['new.csv', 'new.tsv', 'new.jsonl.gz', 'new.parquet'])

@@ -224,6 +224,7 @@ def predict(
     table:Annotated[Path, typer.Argument(metavar='FILE', help="Texts: .csv, .tsv, .jsonl (also .gz, .xz) or .parquet.")],
     out:Annotated[Optional[Path], typer.Option(help="New .csv file. Default: FILE's name with -predictions.")]=None,
     text_col:Annotated[str, typer.Option(help="Column with the texts.")]='text',
+    label_delim:Annotated[str, typer.Option(help="What to put between the labels of a document that may have several.")]=';',
     encoding:Annotated[str, typer.Option(help="Encoding of text files.")]='utf-8',
 ):
     "Label the texts of FILE: its columns as they are, then `prediction` and a probability `p_LABEL` for each label."
@@ -240,9 +241,10 @@ def predict(
         pred = load_predictor(model)
         names = ['prediction', *(f'p_{l}' for l in pred.labels or [])]
         if taken := [n for n in names if n in df]: raise ValueError(f"{str(table)!r} has a column {taken[0]!r} already: rename it, or drop it")
+        if pred.task=='multi' and (bad := [l for l in pred.labels if label_delim in str(l)]): raise ValueError(f"label {bad[0]!r} contains {label_delim!r}, which is to stand between labels: choose another --label-delim")
         probs = pred.predict_proba(texts)
         answers = decode(probs, pred.task, pred.labels)
-        added = pd.DataFrame({'prediction':[';'.join(map(str, a)) for a in answers] if pred.task=='multi' else answers, **dict(zip(names[1:], probs.round(6).T))})
+        added = pd.DataFrame({'prediction':[label_delim.join(map(str, a)) for a in answers] if pred.task=='multi' else answers, **dict(zip(names[1:], probs.round(6).T))})
         write_file(out, pd.concat([df, added], axis=1).to_csv(index=False).encode())
         print(f'{len(df)} predictions in {out}')
 

@@ -10,6 +10,7 @@ __all__ = ['FORMAT', 'PRETRAINED', 'model_state', 'state_hash', 'load_state', 'r
 # %% ../../nbs/22_models.weights.ipynb #7c1ed2ab
 import hashlib
 import json
+import os
 import pickle
 import re
 from dataclasses import dataclass, field, replace
@@ -270,6 +271,7 @@ def pretrained(
     if isinstance(name, Bundle): bundle = name
     elif name=='mini': bundle = load_bundle(files('ulmfit_ext')/'pretrained'/'mini'/direction)
     elif name=='wt103': bundle = fastai_bundle(fetch({'fwd':URLs.WT103_FWD, 'bwd':URLs.WT103_BWD}[direction], c_key='model'), direction)
+    elif not isinstance(name, (str, os.PathLike)): raise ValueError(f"the pretrained model is a {type(name).__name__}: expected one of {list(PRETRAINED)}, the folder of a bundle, a `Bundle` (`learn.bundle()` of a learner), or None")
     elif Path(name).is_dir():
         here,other = (Path(name)/d for d in (direction, {'fwd':'bwd', 'bwd':'fwd'}[direction])) # a folder may hold a bundle for each direction
         if other.is_dir() and not here.is_dir(): raise ValueError(f"{str(name)!r} has a model that reads {other.name}, and none that reads {direction}: pretrain one, or train in the other direction alone")
