@@ -1,25 +1,29 @@
 "Each wrong input gets one sentence, and nothing is trained or written. `python tests/test_bad_input.py` prints them all."
 import json
 import pickle
+import re
 import warnings
 from unittest import mock
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from fastai.basics import Learner, Pipeline, Transform, load_learner, noop
 from fastai.data.block import CategoryBlock, DataBlock
-from fastai.data.core import TfmdLists
+from fastai.data.core import DataLoaders, TfmdLists
 from fastai.data.transforms import ColReader, RandomSplitter
 from fastai.losses import CrossEntropyLossFlat
 from fastai.text.core import SpacyTokenizer, Tokenizer, WordTokenizer, defaults
-from fastai.text.data import LMDataLoader, Numericalize, TextBlock, TextDataLoaders
+from fastai.text.data import LMDataLoader, Numericalize, TensorText, TextBlock, TextDataLoaders
 from conftest import TINY
 from ulmfit_ext.classifier import classifier_learner, finetune_classifier
 from ulmfit_ext.data.corpus import TextCorpus
-from ulmfit_ext.data.tables import read_table
+from ulmfit_ext.data.pieces import PieceTokenizer
+from ulmfit_ext.data.tables import check_labels, read_table
 from ulmfit_ext.data.samples import notes
 from ulmfit_ext.ensemble import Ensemble
 from ulmfit_ext.generate import generate
-from ulmfit_ext.lm import finetune_lm, lm_learner, pretrain_lm
+from ulmfit_ext.lm import finetune_lm, lm_learner, pretrain_lm, settings_of
 from ulmfit_ext.models.weights import fastai_bundle, load_bundle
 from ulmfit_ext.pipeline import ulmfit
 from ulmfit_ext.train.checkpoint import Checkpoint
@@ -48,6 +52,14 @@ def bundle(tmp, backwards=False): return lm(corpus(), backwards).save_bundle(tmp
 case('missing text column')(lambda tmp: ulmfit(notes(40), text_col='review'))
 case('missing label column')(lambda tmp: ulmfit(notes(40), label_col='stars'))
 case('a learner where a pretrained model is named')(lambda tmp: ulmfit(notes(40), pretrained=lm(corpus())))
+case('a vocabulary without xxunk first')(lambda tmp: corpus(vocab=['the', 'boat']))
+case('unlabelled texts as a dictionary', TypeError)(lambda tmp: ulmfit(notes(40), unlabeled=dict(text=['the boat left'])))
+case('a missing label among several')(lambda tmp: ulmfit(notes(40).assign(label=[['sea', None]]*40)))
+case('several labels of two types')(lambda tmp: ulmfit(notes(40).assign(label=[['sea', 1]]*40)))
+case('an infinite number')(lambda tmp: ulmfit(notes(40).assign(label=[.5, np.inf]*20)))
+case('a slice of rates')(lambda tmp: finetune_lm(corpus().lm_dls(2), None, lr=slice(1e-3, 1e-2), config=TINY))
+case('loaders for training alone')(lambda tmp: finetune_lm(DataLoaders(corpus().lm_dls(2).train), None, config=TINY))
+case('no streams')(lambda tmp: corpus().lm_dls(bs=0))
 case('no rows')(lambda tmp: ulmfit(notes(40)[:0]))
 case('NaN text')(lambda tmp: ulmfit(changed('text', 3, np.nan)))
 case('empty text')(lambda tmp: ulmfit(changed('text', 3, '  ')))
@@ -79,7 +91,7 @@ case('a class without a weight')(lambda tmp: finetune_classifier(corpus().clas_d
 case('backwards=True for data that reads forward')(lambda tmp: pretrain_lm(corpus().lm_dls(2), backwards=True, config=TINY))
 case('embeddings of another language')(lambda tmp: pretrain_lm(corpus(lang='xx').lm_dls(2), embeddings=bundle(tmp), config=TINY))
 case('embeddings of a classifier')(lambda tmp: pretrain_lm(corpus().lm_dls(2), embeddings=clas(corpus()).bundle(), config=TINY))
-case('models of different splits in different words')(lambda tmp: Ensemble(clas(corpus(seed=1)), clas(corpus(seed=2, vocab=sorted(corpus().vocab, reverse=True)), True)))
+case('models of different splits in different words')(lambda tmp: Ensemble(clas(corpus(seed=1)), clas(corpus(seed=2, vocab=[*corpus().vocab[:2], *sorted(corpus().vocab[2:], reverse=True)]), True)))
 case('another number of labels than of texts')(lambda tmp: Ensemble(clas(corpus())).evaluate(['a text', 'another'], ['sea']))
 case('a confusion matrix of numbers')(lambda tmp: Ensemble(clas(TextCorpus.from_df(notes(40).assign(label=np.linspace(0, 1, 40)), label_col='label'))).plot_confusion())
 case('writing without temperature')(lambda tmp: generate(lm(corpus()), temperature=0))
@@ -277,7 +289,16 @@ if __name__=='__main__':
     for what, texts in PASSED.items(): print(f"| {what} | passes{''.join('; a warning: '+s for s in said_of(texts))} |")
 
 
-@pytest.mark.parametrize('kw', [dict(rules=[str.lower]), dict(tok=SpacyTokenizer('en', special_toks=[*defaults.text_spec_tok, '<user>']))], ids=['rules of one\'s own', 'more special tokens'])
+def first_words(x): return x[:4]
+class Stems(SpacyTokenizer):
+    def __call__(self, items): return ([t[:3] for t in o] for o in super().__call__(items))
+def cut_at_a():
+    tok = SpacyTokenizer('en')
+    tok.pipe.__self__.tokenizer.infix_finditer = re.compile('a').finditer
+    return tok
+
+@pytest.mark.parametrize('kw', [dict(rules=[str.lower]), dict(tok=SpacyTokenizer('en', special_toks=[*defaults.text_spec_tok, '<user>'])), dict(tok=Stems('en')), dict(tok=cut_at_a())],
+                         ids=['rules of one\'s own', 'more special tokens', 'another class', 'other cuts'])
 def test_a_tokenizer_that_bundles_cant_name_is_not_named(kw, tmp_path):
     "A model with such a tokenizer is refused where it would be read, rather than answer on other tokens than it was trained on"
     def dls(**o): return DataBlock(blocks=TextBlock.from_df('text', seq_len=8, **kw, **o) if o else (TextBlock.from_df('text', **kw), CategoryBlock), get_x=ColReader('text'),
@@ -286,3 +307,23 @@ def test_a_tokenizer_that_bundles_cant_name_is_not_named(kw, tmp_path):
     learn = classifier_learner(dls(), None, config=TINY)
     with pytest.raises(ValueError, match='does not say how'): Ensemble(learn).export(tmp_path/'model')
     assert not (tmp_path/'model').exists()
+
+
+@pytest.mark.parametrize('how', ['as it is', 'our tokenizer', 'loaded again', 'an item transform', 'a type transform', 'for training alone', 'on a corpus'])
+def test_transforms_that_bundles_cant_name(how, tmp_path):
+    "What changes the tokens of new texts can't be made again from a bundle; fastai's tokenizer as it comes, and ours, can"
+    more = Transform(first_words) # of every part of an item, so that labels are not cut
+    class Cut(Transform):
+        split_idx = 0 if how=='for training alone' else None
+        def encodes(self, x:TensorText): return x[:4]
+    block = TextBlock.from_df('text', **(dict(tok=PieceTokenizer()) if how=='our tokenizer' else {}))
+    if how=='a type transform': block.type_tfms = [*block.type_tfms, more]
+    dls = DataBlock(blocks=(block, CategoryBlock), get_x=ColReader('text'), get_y=ColReader('label'), splitter=RandomSplitter(seed=1),
+                    item_tfms=[Cut()] if how in ('an item transform', 'for training alone') else None).dataloaders(notes(60), bs=8)
+    if how=='on a corpus':
+        dls = corpus(60).clas_dls(8)
+        for dl in dls.loaders: dl.after_item = Pipeline([Cut()])
+    if how=='loaded again':
+        Learner(dls, torch.nn.Linear(1, 1), loss_func=noop, path=tmp_path).export()
+        dls = load_learner(tmp_path/'export.pkl').dls
+    assert (settings_of(dls) is None)==(how in ('an item transform', 'a type transform', 'on a corpus'))

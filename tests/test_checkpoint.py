@@ -254,6 +254,48 @@ def test_a_finished_run_is_not_saved_over(tmp_path):
         trained = weights(learn)
 
 
+def test_models_saved_at_the_best_epoch_of_each_stage(tmp_path):
+    "The file that SaveModelCallback has written in the classifier's stage is not loaded into the language model; the best epoch's metrics go with its weights"
+    from fastai.callback.tracker import SaveModelCallback
+    def train(n, **kw): return ulmfit(notes(60), run_dir=tmp_path/'run', recipe=SHORT, pretrained=None, config=TINY, valid_pct=.2, min_freq=1, backwards=False,
+                                      cbs=[SaveModelCallback(fname=tmp_path/'best'), *([] if n is None else [PowerCut(n)])], **kw)
+    with pytest.raises(RuntimeError, match='power cut'): train(60)
+    assert (tmp_path/'run'/'classifier'/'fwd').exists()
+    learn = train(None, resume=True).fwd
+    with learn.no_bar(): assert learn.validate()[0]==pytest.approx(learn.bundle_config['metrics']['valid_loss'], abs=1e-5)
+
+
+def test_an_epoch_that_is_left_early(tmp_path):
+    "The first batches, which were made before, are counted in that epoch alone"
+    from fastai.callback.core import CancelEpochException
+    from fastai.test_utils import synth_learner
+    class Leaves(Callback):
+        order, run_valid = Checkpoint.order+2, False
+        def after_batch(self):
+            if self.iter>=6: raise CancelEpochException
+    def train(*cbs):
+        set_seed(1)
+        learn = synth_learner(n_trn=10, path=tmp_path)
+        with learn.no_bar(), learn.no_logging(): learn.fit_stlr(3, .1, cbs=[Leaves(), *cbs])
+        return weights(learn)
+    whole = train()
+    with pytest.raises(RuntimeError, match='power cut'): train(Checkpoint(tmp_path/'file', 0), PowerCut(4))
+    assert torch.equal(train(Checkpoint(tmp_path/'file', 0, resume=True)), whole)
+
+
+def test_the_table_of_a_finished_run(tmp_path):
+    "is there when it is gone on with"
+    from fastai.callback.progress import CSVLogger
+    from fastai.test_utils import synth_learner
+    tables = []
+    for resume in (False, True):
+        learn = synth_learner(n_trn=10, path=tmp_path)
+        with learn.no_bar(), learn.no_logging(): learn.fit(3, cbs=[CSVLogger(tmp_path/'history.csv'), Checkpoint(tmp_path/'file', resume=resume)])
+        tables.append(pd.read_csv(tmp_path/'history.csv').drop(columns='time'))
+    assert len(tables[0])==3
+    pd.testing.assert_frame_equal(*tables)
+
+
 def test_another_split_is_another_run(tmp_path):
     "Stock data whose split is drawn anew would train on what was validated on"
     def train(seed, **kw):

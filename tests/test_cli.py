@@ -63,6 +63,16 @@ def test_several_labels(trained, tmp_path):
     assert bad.returncode==1 and "label 'early' contains 'a'" in bad.stderr and not (tmp_path/'bad.csv').exists()
 
 
+def test_labels_that_look_like_numbers_in_one_table(trained, tmp_path):
+    df = notes(80)
+    save(df.assign(label=df.label.map(dict(sea='1', land='2')).where(df.index>3, 'x')), tmp_path/'train.csv')
+    for name in ('valid.csv', 'test.csv'): save(df[20:60].assign(label=df.label.map(dict(sea=1, land=2))), tmp_path/name)
+    (tmp_path/'short.json').write_text((trained[0]/'short.json').read_text())
+    res = ulmfit('train', 'train.csv', '--valid', 'valid.csv', '--test', 'test.csv', '--recipe', 'short.json', '--lm-epochs', 1, '--epochs', 5, '--pretrained', 'none', '--size', 'tiny', '--direction', 'fwd', '--out', 'model', cwd=tmp_path)
+    assert res.returncode==0, res.stderr[-2000:]
+    assert pd.read_csv(tmp_path/'model'/'test.csv').documents.tolist()==[40]
+
+
 @pytest.mark.parametrize('name', ['new.csv', 'new.tsv', 'new.jsonl.gz', 'new.parquet'])
 def test_predict(trained, name):
     d, _ = trained

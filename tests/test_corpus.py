@@ -1,4 +1,5 @@
 import errno
+import json
 import os
 import subprocess
 import sys
@@ -6,7 +7,8 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
-from ulmfit_ext.data import cache as module
+from fastcore.all import L
+from ulmfit_ext.data import cache as module, loaders # which gives a corpus its DataLoaders
 from ulmfit_ext.data.corpus import TextCorpus
 from ulmfit_ext.data.samples import notes
 from ulmfit_ext.data.tables import check_labels, read_table
@@ -77,6 +79,35 @@ def test_processes_and_files_give_the_same_ids(tmp_path):
 def test_odd_texts_pass(tmp_path, text):
     c = TextCorpus.from_df(pd.DataFrame(dict(text=pd.Series([text, 'plain text', 'more text', 'and more'], dtype=object))), valid_pct=.25, min_freq=1, cache_dir=tmp_path)
     assert len(c[0])>1 and c.tokens(0)[0]=='xxbos'
+
+
+def test_labels_as_numpy_and_pandas_give_them():
+    df = pd.DataFrame(dict(label=[[np.int64(1)], {np.int64(0), np.int64(1)}, np.array([0])], a=[0, 1, 1], b=[1, 0, 1]))
+    labels, classes, task = check_labels(df, 'label')
+    assert (labels, classes, task)==([[1], [0, 1], [0]], [0, 1], 'multi') and json.dumps([labels, classes])
+    for cols in (['a', 'b'], df.columns[1:], L('a', 'b'), np.array(['a', 'b'])): assert check_labels(df, cols)[1:]==(['a', 'b'], 'multi')
+    assert check_labels(pd.DataFrame({0:['sea x', 'x']}), 0, ' ')[0]==[['sea', 'x'], ['x']]
+
+
+def test_documents_from_the_end(tmp_path, df):
+    c = TextCorpus.from_df(df, min_freq=1, cache_dir=tmp_path)
+    assert c.tokens(-1)==c.tokens(len(c)-1)!=[] and np.array_equal(c[-len(c)], c[0])
+    for i in (len(c), -len(c)-1):
+        with pytest.raises(IndexError): c[i]
+
+
+def test_a_mark_before_the_first_word(tmp_path):
+    "Windows puts one before UTF-8"
+    for name, codec in (('a', 'utf-8'), ('b', 'utf-8-sig')): (tmp_path/f'{name}.txt').write_text('The boat left in the early morning.', encoding=codec)
+    c = TextCorpus.from_files([tmp_path/'a.txt', tmp_path/'b.txt'], valid_pct=.5, min_freq=1, cache_dir=tmp_path/'cache')
+    assert c.tokens(0)==c.tokens(1)
+
+
+def test_half_a_surrogate_pair_in_a_new_text(tmp_path):
+    "is a question mark, wherever the text is read"
+    dls = TextCorpus.from_df(notes(40), label_col='label', cache_dir=tmp_path).clas_dls()
+    corpus_ids, = dls.train_ds.tokenizer.corpus.encoder()(['the \ud83d\ud83d\ud83d boat'])
+    assert dls.train_ds.numericalize(dls.train_ds.tokenizer('the \ud83d\ud83d\ud83d boat')).tolist()==corpus_ids.tolist()
 
 
 def test_tables_read_as_they_are(tmp_path):

@@ -3,10 +3,13 @@ from fractions import Fraction
 from math import floor
 import numpy as np
 import pytest
+from fastai.callback.core import Callback
 from fastai.callback.progress import *
+from fastai.callback.training import GradientAccumulation
 from fastai.test_utils import synth_learner
 from torch import nn
 from ulmfit_ext.train.schedule import stlr
+from ulmfit_ext.train.unfreeze import full
 
 
 def paper(t, T, cut_frac, ratio):
@@ -64,6 +67,30 @@ def test_fit_stlr_records_every_group(start_epoch, formula):
         want = np.outer(stlr(np.arange(start_epoch*n, T), T, formula=formula), peaks)
     assert learn.group_lrs.shape==(T-start_epoch*n, 3)
     np.testing.assert_allclose(learn.group_lrs, want, rtol=1e-9)
+
+
+@pytest.mark.parametrize('schedule', ['stlr', 'cosine'])
+def test_validation_in_the_middle_changes_nothing(schedule):
+    "A callback that validates after each epoch, which to callbacks is another fit"
+    class InBetween(Callback):
+        run_valid = False
+        def after_epoch(self):
+            if self.learn.create_mbar: # else it is that validation itself
+                with self.learn.no_bar(): self.learn.validate()
+    runs = []
+    for cbs in ([], [InBetween()]):
+        learn = learner()
+        with learn.no_bar(), learn.no_logging(): learn.fit_stages(full(3, .01, 4), schedule, cbs=cbs)
+        runs.append(learn)
+    alone, between = runs
+    assert alone.group_lrs.shape==(28, 3) and between.train_losses.shape==(28,)
+    np.testing.assert_array_equal(between.group_lrs, alone.group_lrs)
+
+
+def test_batches_whose_gradients_accumulate_are_recorded():
+    learn = learner()
+    with learn.no_bar(), learn.no_logging(): learn.fit_stages(full(3, .01, 2), cbs=GradientAccumulation(32))
+    assert len(learn.group_lrs)==len(learn.train_losses)==14
 
 
 def test_lr_max_forms():

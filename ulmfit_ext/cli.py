@@ -42,6 +42,15 @@ def _check_size(size, pretrained):
     "Raises `ValueError` where a size is asked for, and a pretrained model brings its own"
     if size and pretrained: raise ValueError(f"--size is for a model that starts from nothing, and {pretrained!r} has its own: leave --size out, or use --pretrained none")
 
+def _read_labeled(paths, encoding, label_col, as_text):
+    "Tables, or `None` for `None`; with `as_text`, labels that are text in one .csv are so in all: 1 beside x is a name"
+    from pandas.api.types import is_numeric_dtype
+    from ulmfit_ext.data.tables import read_table
+    read = lambda **kw: [None if p is None else read_table(p, encoding, **kw) for p in paths]
+    dfs = read()
+    mixed = len({is_numeric_dtype(d[label_col]) for d in dfs if d is not None and label_col in d})>1
+    return read(dtype={label_col:str}) if as_text and mixed else dfs
+
 def _check_test(tst, path, label_col, label_delim):
     "Raises `ValueError` where a test table lacks labels"
     if label_col not in tst: raise ValueError(f"{str(path)!r} has no column {label_col!r}: it has {list(tst.columns)}; name the right one with --label-col")
@@ -138,13 +147,11 @@ def train(
         _check_size(size, pretrained)
         rec = get_recipe(recipe)
         rec = rec.replace(lm={} if lm_epochs is None else dict(epochs=lm_epochs), clas={} if epochs is None else dict(epochs=epochs))
-        df = read_table(table, encoding)
+        df,more,tst = _read_labeled((table, valid, test), encoding, label_col, not regression and label_delim is None)
         if valid is not None:
-            more = read_table(valid, encoding)
             check_texts(more, text_col, str(valid))
             _check_test(more, valid, label_col, label_delim)
             df = pd.concat([df.assign(is_valid=False), more.assign(is_valid=True)], ignore_index=True)
-        tst = None if test is None else read_table(test, encoding)
         if tst is not None:
             check_texts(tst, text_col, str(test))
             _check_test(tst, test, label_col, label_delim)

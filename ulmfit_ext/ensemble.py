@@ -59,7 +59,7 @@ def error_table(
     for k,p in preds.items():
         e = _errors(p, y, task)
         if task=='single': ci = [100*o for o in binomtest(int(e.sum()), len(e)).proportion_ci(method='wilson')]
-        elif e.std()>0: ci = bootstrap((e,), f, n_resamples=2000, method='percentile', rng=np.random.default_rng(seed), vectorized=True).confidence_interval
+        elif e.std()>0: ci = bootstrap((e,), f, n_resamples=2000, method='percentile', rng=np.random.default_rng(seed), vectorized=True, batch=max(1, 10**7//len(e))).confidence_interval
         else: ci = (np.nan,)*2 # nothing to resample
         rows[k] = {name:f(e), 'low':ci[0], 'high':ci[1], 'documents':len(e)}
     return pd.DataFrame(rows).T.astype({'documents':int})
@@ -94,7 +94,7 @@ def check_pair(
     "Raises `ValueError` unless saved models can answer new texts, and one tokenised text serves both"
     for k,o in bundles.items():
         if o.direction!=k: raise ValueError(f"the {k} model reads {o.direction}: expected a bundle of that direction")
-        if o.config['tokenizer'] is None: raise ValueError("the bundle does not say how its text was tokenised, as only spaCy's tokens can be made again: predict with the learner it came from")
+        if o.config['tokenizer'] is None: raise ValueError("the bundle does not say how its text was tokenised, as only spaCy's tokens, with no other transforms, can be made again: predict with the learner it came from")
     if len(bundles)==2:
         a,b = bundles.values()
         if other := [n for n,x,y in (('labels', a.config['labels'], b.config['labels']), ('tasks', a.config['task'], b.config['task']), ('vocabularies', a.vocab, b.vocab), ('tokenizers', a.config['tokenizer'], b.config['tokenizer'])) if x!=y]:

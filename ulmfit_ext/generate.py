@@ -47,7 +47,7 @@ def generate(
         ids = Encoder(vocab, learn.config['tokenizer'])([prompt])[0].tolist()
     else:
         if not isinstance(learn, LMLearner): raise ValueError(f"the learner is a {type(learn).__name__}: expected one of a language model")
-        ds,model,vocab,device,bwd = learn.dls.train_ds,learn.model.eval(),vocab_of(learn.dls),learn.dls.device,direction_of(learn.dls)=='bwd'
+        ds,model,vocab,device,bwd = learn.dls.train_ds,learn.model.eval(),vocab_of(learn.dls),next(learn.model.parameters()).device,direction_of(learn.dls)=='bwd'
         ids,sep = ds.numericalize(ds.tokenizer(prompt)).tolist(),ds.tokenizer.sep
     bos,banned = vocab.index(bos_of(vocab)),[i for i,w in enumerate(vocab) if w.strip(_space) in (UNK,PAD)]
     ids = [i for i in ids if i!=bos]

@@ -17,11 +17,14 @@ import numpy as np
 from fastcore.all import L, defaults, delegates
 from fastai.callback.core import Callback
 from fastai.callback.progress import ProgressCallback
+from fastai.callback.tracker import SaveModelCallback
 from fastai.data.core import DataLoaders
 from fastai.learner import Learner
 from fastai.losses import CrossEntropyLossFlat
 from fastai.metrics import accuracy
-from fastai.text.core import BOS, Tokenizer
+from fastai.data.transforms import ToTensor
+from fastai.text.core import BOS, SpacyTokenizer, Tokenizer
+from fastai.text.data import Numericalize
 from fastai.text.learner import LMLearner
 from fastai.text.models.awdlstm import AWD_LSTM, awd_lstm_lm_config, awd_lstm_lm_split
 from fastai.text.models.core import get_language_model
@@ -29,7 +32,8 @@ from .train.precision import AutoPrecision
 from .train.run import FreeMemory, StopDiverging, check_run_dir, run_cbs, run_lock, start_run
 from .train.recipe import fit_phase, get_recipe
 from .data.corpus import TextCorpus
-from .data.loaders import CorpusTokenizer, vocab_of
+from .data.loaders import CorpusTokenizer, ReverseText, vocab_of
+from .data.pieces import PieceTokenizer
 from .data.tokenize import RULES, tokenizer_settings
 from .models.encoder import draw_faster, scaled_config
 from .models.loss import BlockLoss, TokenPerplexity
@@ -64,14 +68,27 @@ def tokenizer_of(dls:DataLoaders) -> Tokenizer|None:
     found = getattr(dls.train_ds, 'tokenizer', None)
     return next((o for o in L(found) if isinstance(o, Tokenizer)), None)
 
+def _cuts(tok): # what a spaCy tokenizer goes by
+    return [getattr(tok, 'rules', None), *(getattr(getattr(tok, k, None), '__self__', None) for k in ('prefix_search','suffix_search','infix_finditer','token_match','url_match'))]
+
+def _lang_of(tok):
+    "The language that fastai's `Tokenizer` has spaCy cut; `None` where anything about it was changed"
+    words = getattr(tok, 'tok', None)
+    if type(tok) is not Tokenizer or list(getattr(words, 'special_toks', None) or defaults.text_spec_tok)!=defaults.text_spec_tok: return None
+    if type(words) is PieceTokenizer: return words.lang
+    if type(words) is not SpacyTokenizer: return None
+    nlp = words.pipe.__self__
+    return nlp.lang if _cuts(nlp.tokenizer)==_cuts(SpacyTokenizer(nlp.lang).pipe.__self__.tokenizer) else None
+
 def settings_of(dls:DataLoaders) -> dict|None:
-    "How `dls` tokenises, for a bundle; `None` for what a bundle can't say: other than spaCy's, rules of one's own, other special tokens"
-    tok = tokenizer_of(dls)
+    "How `dls` tokenises, for a bundle; `None` for what a bundle can't say: other than spaCy's, rules of one's own, other special tokens, more transforms of new texts than fastai's"
+    tok,tfms = tokenizer_of(dls),list(dls.train_ds.tls[0].tfms.fs)
+    after = [f for f in tfms[tfms.index(tok)+1:] if not (isinstance(f, (Numericalize,ReverseText)) or f.name=='reverse_text')] if tok in tfms else []
+    after += [f for f in getattr(dls.valid.after_item, 'fs', []) if type(f) is not ToTensor]
+    if any(f.split_idx!=0 for f in after): return None # those with 0 are for training alone
     if isinstance(tok, CorpusTokenizer): return tok.corpus.settings
-    spacy = getattr(tok, 'tok', None)
-    pipe = getattr(getattr(spacy, 'pipe', None), '__self__', None)
-    if pipe is None or list(getattr(spacy, 'special_toks', []))!=defaults.text_spec_tok: return None
-    settings = tokenizer_settings(pipe.lang, tok.rules)
+    if (lang := _lang_of(tok)) is None: return None
+    settings = tokenizer_settings(lang, tok.rules)
     return settings if RULES.keys()>=set(settings['rules']) else None
 
 def lm_bundle(
@@ -105,6 +122,7 @@ def check_words(bundle, vocab, what, remedy='use another, or pretrained=None'):
 def check_batches(dls:DataLoaders):
     "Raises `TypeError` for what is no `DataLoaders`, and `ValueError` for loaders without a batch, which fastai makes of too little data and silently trains on; to validate on nothing is allowed"
     if not isinstance(dls, DataLoaders): raise TypeError(f"got a {type(dls).__name__}: expected DataLoaders; a TextCorpus makes them with lm_dls() and clas_dls()")
+    if len(dls.loaders)<2: raise ValueError("the DataLoaders have a training part alone: give a second loader to validate on, which may be empty")
     for name,dl in (('training',dls.train), ('validation',dls.valid)):
         if not len(dl) and (len(dl.dataset) or dl is dls.train): raise ValueError(f"the {name} part, {len(dl.dataset)} documents, does not fill one batch of bs={dl.bs}: lower bs, or add data")
 
@@ -217,6 +235,13 @@ def run_phase(
     learn = make(phase)
     with run_lock(run_dir): return _run(name, learn, recipe, phase, run_dir, resume, cbs)
 
+def _epoch_kept(learn, cbs):
+    "The row of the recorder's table that tells of the weights that training leaves: the last, or with `SaveModelCallback` the best"
+    for cb in [o for o in [*learn.cbs, *L(cbs)] if isinstance(o, SaveModelCallback) and not o.every_epoch and not o.at_end]:
+        for i,row in enumerate(learn.recorder.values):
+            if row[cb.idx]==cb.best: return i
+    return -1
+
 def _run(name, learn, recipe, phase, run_dir, resume, cbs):
     if run_dir is not None:
         config = {k:learn.bundle_config.get(k) for k in ('direction','arch','labels')}
@@ -224,7 +249,7 @@ def _run(name, learn, recipe, phase, run_dir, resume, cbs):
     stop = [] if any(isinstance(cb, StopDiverging) for cb in L(cbs)) else [StopDiverging()]
     try: fit_phase(learn, phase, L(cbs)+stop+run_cbs(run_dir))
     except FloatingPointError as e: raise FloatingPointError(vars(learn).get('diverged', str(e))) from None # without the names of callbacks
-    learn.bundle_config.update(recipe=recipe.name, metrics=last_metrics(learn))
+    learn.bundle_config.update(recipe=recipe.name, metrics=last_metrics(learn, _epoch_kept(learn, cbs)))
     if run_dir is not None and not (Path(run_dir)/'model').exists(): learn.save_bundle(Path(run_dir)/'model')
     return learn
 

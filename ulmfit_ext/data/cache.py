@@ -20,7 +20,7 @@ from pathlib import Path
 import fastai
 import numpy as np
 import spacy
-from fastcore.all import num_cpus
+from fastcore.all import IN_IPYTHON, num_cpus
 from fastcore.xdg import xdg_cache_home
 from fastai.text.core import defaults
 from fastprogress.fastprogress import progress_bar
@@ -81,11 +81,12 @@ def tokenized(
     texts, # Iterable of `str` that can be gone through twice, and need not fit in memory
     settings:dict, # As from `tokenizer_settings`
     cache_dir=None, # Folder of the caches; `None` is `$ULMFIT_CACHE` or the user's cache folder
-    n_workers:int=None # Processes; `None` takes all cores for a large text
+    n_workers:int=None # Processes; `None` takes all cores for a large text, where processes are forked (Linux) or in a notebook
 ): # (key, ids as they are on disk, offsets of the documents, words by number)
     "The memory-mapped tokens of `texts`, from the cache or put there; raises `OSError` when there is no space for them"
     key,n,size = _key(texts, settings)
-    if n_workers is None: n_workers = num_cpus() if size>(5e6 if get_start_method()=='fork' else 5e7) else 1 # elsewhere a process takes seconds to start
+    # elsewhere a process takes seconds to start, and runs a script that calls this once more
+    if n_workers is None: n_workers = min(num_cpus(), 61) if size>5e6 and get_start_method()=='fork' or size>5e7 and IN_IPYTHON else 1
     cache_dir = Path(cache_dir or os.environ.get('ULMFIT_CACHE') or xdg_cache_home()/'ulmfit_ext')
     folder = cache_dir/key[:32]
     if folder.exists() or folder.is_symlink():

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from fastcore.all import L, patch
+from fastai.text.core import PAD, UNK
 from fastai.text.data import make_vocab
 from sklearn.model_selection import train_test_split
 from .cache import tokenized
@@ -31,7 +32,8 @@ class TextCorpus:
 
     def __len__(self): return len(self.lens)
     def __getitem__(self, i:int) -> np.ndarray: # int64 token ids of document `i`
-        return self.lut[self.raw[self.offsets[i]:self.offsets[i+1]]].astype(np.int64)
+        start,end = self.offsets[:-1][i],self.offsets[1:][i]
+        return self.lut[self.raw[start:end]].astype(np.int64)
     def tokens(self, i:int) -> list: return [self.vocab[o] for o in self[i]]
     def encoder(self) -> Encoder: return Encoder(self.vocab, self.settings)
     @property
@@ -79,6 +81,11 @@ def _counts(raw, offsets, n_words, docs, block=10_000):
         count += np.bincount(ids[np.repeat(wanted[a:a+block], lens)], minlength=n_words)
     return count
 
+def _check_vocab(vocab):
+    if vocab is None: return
+    if not all(isinstance(w, str) for w in vocab): raise TypeError("vocab holds more than words: expected a list of str; of a classifier's DataLoaders it is dls.vocab[0]")
+    if list(vocab[:2])!=[UNK,PAD]: raise ValueError(f"vocab begins with {list(vocab[:2])}: expected {[UNK,PAD]} first, as in fastai's")
+
 def _vocab(raw, offsets, words, docs, min_freq, max_vocab):
     count = _counts(raw, offsets, len(words), docs)
     return make_vocab(Counter({w:int(c) for w,c in zip(words, count) if c}), min_freq, max_vocab)
@@ -110,12 +117,13 @@ def from_df(cls:TextCorpus,
     if task=='single' and (absent := set(classes)-{labels[i] for i in train}):
         raise ValueError(f"class {sorted(absent)[0]!r} has no document in the training part: add some, or validate on less")
     if unlabeled is not None:
+        if isinstance(unlabeled, dict): raise TypeError("unlabeled is a dict: expected a DataFrame or a list of texts")
         if isinstance(unlabeled, (str,Path)): raise TypeError(f"unlabeled is {str(unlabeled)!r}: expected a DataFrame or a list of texts; a file is read with read_table")
         if not isinstance(unlabeled, pd.DataFrame): unlabeled = pd.DataFrame({text_col:list(unlabeled)})
         texts = texts + check_texts(unlabeled, text_col, 'the unlabeled data')
     both = {texts[i] for i in train} & {texts[i] for i in valid}
     if both: warnings.warn(f"{sum(texts[i] in both for i in valid)} of {len(valid)} validation documents stand in the training part too: what is measured on them is no test")
-    if vocab is not None and not all(isinstance(w, str) for w in vocab): raise TypeError("vocab holds more than words: expected a list of str; of a classifier's DataLoaders it is dls.vocab[0]")
+    _check_vocab(vocab)
     settings,extra = tokenizer_settings(lang, rules),np.arange(n, len(texts))
     key,raw,offsets,words = tokenized(texts, settings, cache_dir, n_workers)
     if vocab is None: vocab = _vocab(raw, offsets, words, np.concatenate([train, extra]), min_freq, max_vocab)
@@ -174,6 +182,7 @@ def from_files(cls:TextCorpus,
     files,valid = ([f for p in map(Path, L(o)) for f in (sorted(p.rglob('*.txt')) if p.is_dir() else [p])] for o in (files,valid))
     if not (files := _but(files, valid)): raise FileNotFoundError(f"there are no files{' but those to validate on' if valid else ''}: expected texts to read, or a folder with .txt files")
     if missing := [f for f in files+valid if not f.is_file()]: raise FileNotFoundError(f"there is no file {str(missing[0])!r}: expected texts to read")
+    _check_vocab(vocab)
     settings = tokenizer_settings(lang)
     texts = TextFiles(files+valid, text_col, encoding)
     key,raw,offsets,words = tokenized(texts, settings, cache_dir, n_workers)

@@ -20,7 +20,7 @@ from fastai.text.data import LMDataLoader, LMTensorText, Numericalize, SortedDL,
 from fasttransform import Transform
 from fastai.torch_core import default_device
 from .corpus import TextCorpus
-from .pieces import PieceTokenizer
+from .pieces import PieceTokenizer, encodable
 from .tokenize import rules_of
 
 # %% ../../nbs/12_data.loaders.ipynb #152a278b
@@ -28,7 +28,7 @@ class CorpusTokenizer(Tokenizer):
     "fastai's `Tokenizer` for texts; for a document's number, its ids from the corpus"
     input_types = (int, str, list, L, tuple)
     def __init__(self, corpus):
-        super().__init__(PieceTokenizer(corpus.settings['lang']), rules=rules_of(corpus.settings))
+        super().__init__(PieceTokenizer(corpus.settings['lang']), rules=[encodable, *rules_of(corpus.settings)])
         self.corpus,self.tokenizer = corpus,self # fastai looks for it under its class's name
     def encodes(self, o:int): return TensorText(torch.from_numpy(self.corpus[o]))
     def get_lengths(self, items):
@@ -144,6 +144,8 @@ def lm_dls(self:TextCorpus,
 ) -> DataLoaders:
     "Language-model `DataLoaders`: trained on the training and unlabelled documents, validated on the validation documents; raises `ValueError` for too little text"
     n_train,n_valid = int(self.lens[self.lm_train].sum()),int(self.lens[self.valid].sum())
+    if bs<1: raise ValueError(f"bs is {bs}: expected one stream of text at least")
+    if n_valid<2: raise ValueError(f"the validation text has {n_valid} tokens: expected 2 at least; validate on more")
     if n_train<=bs: raise ValueError(f"the training text has {n_train} tokens, a batch of bs={bs} needs {bs+1} at least: lower bs, or add text")
     dsets = CorpusDatasets(L(range(len(self))), [_text_tfms(self, backwards)], splits=[self.lm_train.tolist(), self.valid.tolist()])
     kw = dict(seq_len=seq_len, backwards=backwards, seed=self.seed, device=device or default_device())

@@ -6,6 +6,7 @@
 __all__ = ['read_table', 'bad_rows', 'check_texts', 'check_labels', 'TextFiles']
 
 # %% ../../nbs/10b_data.tables.ipynb #a0b1c2d5
+import codecs
 import json
 import lzma
 import warnings
@@ -21,6 +22,10 @@ from pandas.io.common import get_handle
 def _kind(path):
     "A table's ending, without that of its compression"
     return next((s.lower() for s in reversed(path.suffixes) if s.lower() not in ('.gz','.xz','.bz2','.zst')), '')
+
+def _codec(encoding):
+    "UTF-8 with or without the mark that Windows puts in front"
+    return 'utf-8-sig' if codecs.lookup(encoding).name=='utf-8' else encoding
 
 @contextmanager
 def _no_more_cells():
@@ -52,20 +57,21 @@ def _read_json(path, encoding, as_written=False, chunksize=None):
             except ValueError as e: raise ValueError(f"line {i} is no JSON ({e}): expected an object on each line") from e
             if not isinstance(o, dict): raise ValueError(f"line {i} is a {type(o).__name__}: expected an object on each line")
             yield o
-    with get_handle(path, 'r', encoding='utf-8-sig' if encoding.lower() in ('utf-8','utf8') else encoding, compression='infer') as f:
+    with get_handle(path, 'r', encoding=_codec(encoding), compression='infer') as f:
         for part in chunked(rows(f.handle), chunksize) if chunksize else [list(rows(f.handle))]: yield pd.DataFrame(part, dtype=object if as_written else None)
 
 def read_table(
     path, # .csv, .tsv, .jsonl, .json (lines) or .parquet; but for parquet also with .gz, .xz, .bz2 or .zst
     encoding:str='utf-8', # Of text files
-    as_written:bool=False # Leave cells, but for parquet's, as they are written? Those of .csv and .tsv are strings then
+    as_written:bool=False, # Leave cells, but for parquet's, as they are written? Those of .csv and .tsv are strings then
+    dtype:dict=None # Types of columns in .csv and .tsv, as in `pd.read_csv`
 ) -> pd.DataFrame:
     "Read a table by its file's ending; an empty cell is missing, any other is not"
     path = Path(path)
     if not path.is_file(): raise FileNotFoundError(f"there is no file {str(path)!r}: expected a table to read")
     kind = _kind(path)
     try:
-        if kind in ('.csv','.tsv'): return next(_read_csv(path, kind, encoding, as_written))
+        if kind in ('.csv','.tsv'): return next(_read_csv(path, kind, encoding, as_written, dtype=dtype))
         if kind in ('.jsonl','.json'): return next(_read_json(path, encoding, as_written))
         if kind=='.parquet': return pd.read_parquet(path)
     except UnicodeDecodeError as e:
@@ -92,7 +98,7 @@ def check_texts(
     first:int=0 # Number of the first row, likewise
 ) -> list: # Of `str`
     "The texts of `df`; raises `TypeError` for a column without text, `ValueError` for a missing column, no rows or empty texts"
-    if isinstance(text_col, (list, tuple)): raise TypeError(f"text_col is {text_col}: expected one column; join several into one first")
+    if not np.isscalar(text_col): raise TypeError(f"text_col is {text_col}: expected one column; join several into one first")
     if text_col not in df: raise ValueError(f"{what} has no column {text_col!r}: it has {list(df.columns)}; name the right one with text_col")
     if not len(df): raise ValueError(f"{what} has no rows: expected documents")
     if list(df.columns).count(text_col)>1: raise ValueError(f"{what} has several columns {text_col!r}: rename all but one")
@@ -111,6 +117,17 @@ def _delimited(o):
     if not np.isscalar(o) and o is not None and o is not pd.NA: return o
     return '' if pd.isna(o) else str(int(o)) if isinstance(o, float) and o.is_integer() else str(o)
 
+def _plain(o): return o.item() if isinstance(o, np.generic) else o # Python's number for numpy's, which JSON can't hold
+
+def _check_type(labels, label_col, what):
+    types = {type(o) for o in labels}
+    if bad := sorted(t.__name__ for t in types if not issubclass(t, (str,int,float))): raise ValueError(f"labels {label_col!r} of {what} are of type {bad[0]}: expected text, numbers, or True and False; turn them into text")
+    if len(types)>1: raise ValueError(f"the labels {label_col!r} of {what} mix {' and '.join(sorted(t.__name__ for t in types))}: make them one type")
+
+def _quantities(col, label_col, what, remedy=''):
+    if not pd.api.types.is_numeric_dtype(col) or not np.isfinite(col.astype(float)).all(): raise ValueError(f"the label {label_col!r} of {what} holds more than finite numbers: make it so{remedy}")
+    return col.astype(float).tolist()
+
 def check_labels(
     df:pd.DataFrame,
     label_col, # Column with labels or numbers, or a list of 0/1 columns
@@ -119,32 +136,31 @@ def check_labels(
     what:str='the data' # For the message
 ) -> tuple: # (labels, classes, task): task is 'single', 'multi' or 'regression'
     "The labels of `df`; raises `ValueError`"
-    cols = list(label_col) if isinstance(label_col, (list,tuple)) else [label_col]
+    cols = [label_col] if np.isscalar(label_col) else list(label_col)
     if missing := [c for c in cols if c not in df]:
         raise ValueError(f"{what} has no column {missing[0]!r}: it has {list(df.columns)}; name the right one with label_col")
-    if label_delim is not None and len(cols)==1: df = df.assign(**{cols[0]:[_delimited(o) for o in df[cols[0]]]})
+    if label_delim is not None and len(cols)==1: df = pd.DataFrame({cols[0]:[_delimited(o) for o in df[cols[0]]]}, dtype=object)
     if (bad := df[cols].isna().any(axis=1).values).any():
         raise ValueError(f"the label {label_col!r} of {what} is missing (NaN) in {bad_rows(bad)}: drop them, or give their texts as unlabeled")
     if regression:
         if len(cols)>1 or label_delim is not None: raise ValueError(f"regression is for one number a document, and {'label_delim' if len(cols)==1 else 'several label columns'} for several labels: leave one out")
-        if not pd.api.types.is_numeric_dtype(df[cols[0]]) or not np.isfinite(df[cols[0]].astype(float)).all(): raise ValueError(f"the label {label_col!r} of {what} holds more than finite numbers: make it so, or leave regression out")
-        return df[cols[0]].astype(float).tolist(), None, 'regression'
+        return _quantities(df[cols[0]], label_col, what, ', or leave regression out'), None, 'regression'
     if len(cols)>1:
         if (bad := ~df[cols].isin([0,1]).all(axis=1).values).any(): raise ValueError(f"the columns {cols} of {what} hold more than 0 and 1, or False and True, in {bad_rows(bad)}: make them so")
         return [[c for c,v in zip(cols, row) if v] for row in df[cols].values.tolist()], cols, 'multi'
     col = df[cols[0]]
     if label_delim is not None or all(isinstance(o, (list,tuple,set,np.ndarray)) for o in col):
         # a set has another order in another process
-        labels = [[s.strip() for s in o.split(label_delim) if s.strip()] if isinstance(o, str) else sorted(o, key=str) if isinstance(o, set) else np.asarray(o, dtype=object).tolist() for o in col]
+        labels = [[s.strip() for s in o.split(label_delim) if s.strip()] if isinstance(o, str) else sorted(o, key=str) if isinstance(o, set) else list(o) for o in col]
+        labels = [[_plain(s) for s in o] for o in labels]
+        _check_type([s for o in labels for s in o], label_col, what)
         if not any(labels): raise ValueError(f"no document of {what} has a label in {label_col!r}: expected some")
         return labels, sorted({s for o in labels for s in o}), 'multi'
-    if pd.api.types.is_float_dtype(col) and (col%1!=0).any(): return col.tolist(), None, 'regression'
+    if pd.api.types.is_float_dtype(col) and (col%1!=0).any(): return _quantities(col, label_col, what), None, 'regression'
     if (bad := np.array([isinstance(o, str) and not o.strip() for o in col])).any():
         raise ValueError(f"the label {label_col!r} of {what} is empty in {bad_rows(bad)}: drop them, or give their texts as unlabeled")
-    labels = [o.item() if isinstance(o, np.generic) else o for o in col]
-    if not isinstance(labels[0], (str,int,float)): raise ValueError(f"the labels {label_col!r} of {what} are of type {type(labels[0]).__name__}: expected text, numbers, or True and False; turn them into text with astype(str)")
-    if len(types := {type(o) for o in labels})>1:
-        raise ValueError(f"the labels {label_col!r} of {what} mix {' and '.join(sorted(t.__name__ for t in types))}: make them one type")
+    labels = [_plain(o) for o in col]
+    _check_type(labels, label_col, what)
     count = Counter(labels)
     if len(count)<2: raise ValueError(f"every label {label_col!r} of {what} is {labels[0]!r}: expected at least two classes")
     rare = [k for k,n in count.items() if n<2]
@@ -168,7 +184,7 @@ class TextFiles:
             raise ValueError(str(e) if repr(str(f)) in str(e) else f"{str(f)!r} can't be read: {' '.join(str(e).split())}") from e
     def _read(self, f):
         how,kind = dict(encoding=self.encoding, chunksize=1000),_kind(f)
-        if kind=='.txt': return [pd.DataFrame({self.text_col:[f.read_text(encoding=self.encoding)]})]
+        if kind=='.txt': return [pd.DataFrame({self.text_col:[f.read_text(encoding=_codec(self.encoding))]})]
         if kind in ('.jsonl','.json'): return _read_json(f, **how)
         if kind in ('.csv','.tsv'): return _read_csv(f, kind, **how, dtype={self.text_col:str})
         return [read_table(f)]

@@ -19,7 +19,7 @@ import numpy as np
 from fastcore.all import chunked, compose
 from fastai.text import core as ft
 from fastai.text.core import UNK, PAD, BOS, TK_MAJ, TK_UP, defaults
-from .pieces import PieceTokenizer
+from .pieces import PieceTokenizer, encodable
 
 # %% ../../nbs/10_data.tokenize.ipynb #de0c0387
 _re_white = re.compile(r'(\s*[^\S ]\s*)') # white space that is more than one plain space
@@ -27,12 +27,6 @@ _re_rule = re.compile(r'[A-Z/#\\]|(\S)\1\1')
 # a word as most are, maybe with a hyphen or a genitive, in quotes or brackets, or with a mark behind it
 _re_simple = re.compile(r'(?!.*(.)\1\1)(["(]?)(?:(?:([a-z]+)|([A-Z][a-z]+))(-[a-z]+)?|([A-Z]{2,}))(\'s)?([,;:]|[.!?][")]?|[")][.,]?|,"|!!)?')
 _piece_rules = compose(ft.replace_rep, ft.spec_add_spaces, ft.rm_useless_spaces, ft.replace_all_caps, ft.replace_maj)
-
-def _encodable(text):
-    "`text` with half surrogate pairs, which spaCy can't read, replaced"
-    try: text.encode()
-    except UnicodeEncodeError: return text.encode('utf8', 'replace').decode()
-    return text
 
 def _at(numbers, rows): return np.array(numbers)[rows] if len(numbers)<len(rows) else np.frombuffer(numbers, numbers.typecode)[rows]
 
@@ -178,7 +172,7 @@ class TextTokenizer:
         texts # Iterable of `str`
     ): # Iterator of int32 arrays, in the order of `texts`
         "The numbers of the tokens of each text: their places in `.words`, which grows as new ones come"
-        for chunk in chunked(map(_encodable, texts), 200):
+        for chunk in chunked(map(encodable, texts), 200):
             if not self._fast:
                 yield from map(self._whole, chunk)
                 continue

@@ -206,11 +206,11 @@ def save_bundle(self:TextLearner, path, half:bool=False, metrics:dict=None) -> P
     "Write model, vocabulary and configuration to the new folder `path`"
     return save_bundle(self.bundle(metrics), path, half)
 
-def last_metrics(learn) -> dict:
-    "The numbers in the last row of the recorder's table; after `validate` it lacks the training loss, and after `predict`, which empties the table, it is that of the end of training"
+def last_metrics(learn, at:int=-1) -> dict:
+    "The numbers in the last row of the recorder's table, or in row `at`; after `validate` it lacks the training loss, and after `predict`, which empties the table, it is that of the end of training"
     values = getattr(learn.recorder, 'values', [])
     if not len(values) or any(v is None for v in values[-1]): return getattr(learn, 'bundle_config', {}).get('metrics', {})
-    row = values[-1]
+    row = values[at]
     return floats(dict(zip(learn.recorder.metric_names[1:-1][-len(row):], row)))
 
 # %% ../../nbs/22_models.weights.ipynb #67d80f88

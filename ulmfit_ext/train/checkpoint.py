@@ -15,8 +15,10 @@ from collections import Counter
 from pathlib import Path
 import numpy as np
 import torch
-from fastcore.all import L, store_attr
+from fastcore.all import L, noop, store_attr
 from fastai.callback.core import Callback, CancelEpochException, CancelFitException
+from fastai.callback.progress import CSVLogger
+from fastai.callback.tracker import TrackerCallback
 from fastai.learner import Recorder
 from fastai.torch_core import get_random_states, set_random_states
 from .state import read_state, tensors_of, write_file, write_state
@@ -45,6 +47,12 @@ class _Rest:
         self.then()
         yield from batches
 
+def _write_again(csv, rows):
+    "The rows of a finished fit, in the file that `csv` has begun anew"
+    old,csv.old_logger = csv.old_logger,noop
+    for i,row in enumerate(rows): csv._write_line(L(i, *row, ''))
+    csv.old_logger = old
+
 class _Offset(Callback):
     "Counts the batches of an epoch that is taken up in its middle"
     order,run_valid = -50,False
@@ -55,6 +63,7 @@ class _Offset(Callback):
     def after_batch(self): # the bar's clock, as if all batches so far had been made at the rate of this first one
         if self.iter==self.done and (bar := getattr(getattr(self.learn, 'progress', None), 'pbar', None)): bar.start_t = time.time()-(self.iter+1)*(time.time()-self.began)
     def after_train(self): self.learn.remove_cb(self)
+    def after_cancel_epoch(self): self.learn.remove_cb(self) # there is no `after_train` then
 
 # %% ../../nbs/04_train.checkpoint.ipynb #55a267fe
 def _recurrent(model): return {k:m for k,m in model.named_modules() if 'hidden' in vars(m)}
@@ -190,6 +199,9 @@ class Checkpoint(Callback):
             self.fits.append(self.saved['fits'][self.n_fit])
             self.skipped = self._state_after()
             self._restore_cbs(self.fits[-1])
+            for cb in self.learn.cbs:
+                if isinstance(cb, TrackerCallback): cb.run = False # SaveModelCallback would load a file that a later fit has written
+                if isinstance(cb, CSVLogger): _write_again(cb, self.recorder.values)
             self._restore_weights(self.skipped) # `after_fit` of another callback may save the model
             raise CancelFitException
         if (size := (self.n_epoch, len(self.dls.train)))!=self.saved['size']:

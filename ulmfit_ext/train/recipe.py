@@ -9,7 +9,9 @@ __all__ = ['PRETRAINING', 'RECIPES', 'FusedAdam', 'Phase', 'Recipe', 'get_recipe
 import json
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import partial
+from numbers import Real
 from pathlib import Path
+import numpy as np
 import pandas as pd
 import torch
 from fastcore.all import L
@@ -75,6 +77,10 @@ class Phase:
     lin_ftrs:tuple=(50,) # Classifier: hidden layers of the head
 
     def __post_init__(self):
+        for f in fields(self):
+            if isinstance(v := getattr(self, f.name), np.generic): object.__setattr__(self, f.name, v.item()) # JSON can't hold numpy's
+        rates = self.lr if isinstance(self.lr, (tuple,list)) else [self.lr]
+        if not rates or not all(isinstance(r, Real) for r in rates): raise ValueError(f"lr is {self.lr!r}: expected the peak rate of the last group, or one for each stage; the groups below learn `factor` times slower each")
         if type(self.epochs) is not int or self.epochs<1: raise ValueError(f"epochs is {self.epochs!r}: expected a whole number, at least 1")
         for k,known in (('unfreeze', ('full','gradual','last','chain_thaw')), ('schedule', ('stlr','one_cycle','cosine','constant'))):
             if (v := getattr(self, k)) not in known: raise ValueError(f"{k} is {v!r}: expected one of {list(known)}")

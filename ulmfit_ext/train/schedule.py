@@ -10,6 +10,7 @@ import math
 import warnings
 import numpy as np
 import matplotlib.pyplot as plt
+import torch
 from fastcore.all import L, patch, store_attr
 from fastai.callback.core import Callback
 from fastai.learner import Learner
@@ -44,19 +45,27 @@ def stlr(
 
 # %% ../../nbs/00_train.schedule.ipynb #57391871
 class GroupRecorder(Callback):
-    "Records the learning rate of every parameter group at every training step: `.lrs` (steps, groups), kept as `learn.group_lrs`"
+    "Records the learning rate of every parameter group, and fastai's smoothed loss, at every training batch: `.lrs` (batches, groups), kept as `learn.group_lrs`, and `.losses`"
     order,run_valid = 90,False
-    def before_fit(self): self._lrs,self._n = [],len(self.opt.hypers)
-    def before_step(self): self._lrs.append([h['lr'] for h in self.opt.hypers])
+    def begins(self):
+        "Does a fit begin? To callbacks `validate`, `get_preds` and `predict` are fits too, and may come in the middle of one"
+        return '_lrs' not in vars(self) or self.learn.create_mbar
+    def before_fit(self):
+        if self.begins(): self._lrs,self._losses,self._n = [],[],len(self.opt.hypers)
+    def after_batch(self):
+        self._lrs.append([h['lr'] for h in self.opt.hypers])
+        self._losses.append(getattr(self.learn, 'smooth_loss', self.loss).detach())
     def after_fit(self): self.learn.group_lrs = self.lrs
-    def state_dict(self): return dict(lrs=self.lrs)
-    def load_state_dict(self, state): self._lrs = state['lrs'].tolist()
+    def state_dict(self): return dict(lrs=self.lrs, losses=self.losses)
+    def load_state_dict(self, state): self._lrs,self._losses = state['lrs'].tolist(),list(torch.as_tensor(state['losses']))
     @property
     def lrs(self): return np.array(self._lrs).reshape(-1, self._n)
+    @property
+    def losses(self): return np.array([float(o) for o in self._losses])
 
 # %% ../../nbs/00_train.schedule.ipynb #69ad6a01
 class STLR(GroupRecorder):
-    "Slanted triangular learning rates for one `fit`: set before each batch, recorded for each group in `.lrs` (steps, groups)"
+    "Slanted triangular learning rates for one `fit`: set before each batch, recorded for each group in `.lrs` (batches, groups)"
     def __init__(self,
         lr_max=None, # Peak rate: a number, a `slice`, one for each group; `None` keeps what the optimizer has, group by group
         cut_frac:float=0.1, # Fraction of the steps spent rising
@@ -67,6 +76,7 @@ class STLR(GroupRecorder):
     ): store_attr()
 
     def before_fit(self):
+        if not self.begins(): return
         super().before_fit()
         if self.lr_max is not None: self.opt.set_hyper('lr', list(self.lr_max) if isinstance(self.lr_max, np.ndarray) else self.lr_max)
         self.peaks = np.array([h['lr'] for h in self.opt.hypers])

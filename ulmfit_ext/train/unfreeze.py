@@ -136,7 +136,7 @@ def fit_stages(self:Learner,
     ratio:float=32, # For 'stlr': a number, or one for each stage
     wd:float=None # Weight decay
 ):
-    "Run `stages` one after the other; keeps `learn.stages`, and for each step `learn.group_lrs` and `learn.train_losses`"
+    "Run `stages` one after the other; keeps `learn.stages`, and for each batch `learn.group_lrs` and `learn.train_losses`"
     if schedule not in ('stlr','one_cycle','cosine','constant'):
         raise ValueError(f"schedule is {schedule!r}: expected 'stlr', 'one_cycle', 'cosine' or 'constant'")
     n,steps = n_groups(self),len(self.dls.train)
@@ -154,5 +154,5 @@ def fit_stages(self:Learner,
         self.fit(s.n_epoch, lr=list(s.lrs), wd=wd, cbs=L(cbs)+sched)
         done += here
         lrs.append(np.where(np.isin(np.arange(n), s.groups), sched.lrs, 0.))
-        losses += [float(o) for o in self.recorder.losses]
-    self.stages,self.group_lrs,self.train_losses = stages,np.concatenate(lrs),np.array(losses)
+        losses.append(sched.losses)
+    self.stages,self.group_lrs,self.train_losses = stages,np.concatenate(lrs),np.concatenate(losses)
