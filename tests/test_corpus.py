@@ -40,6 +40,16 @@ def test_a_build_that_fails_leaves_nothing(tmp_path, df, monkeypatch, error):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize('method,notebook,many', [('fork', False, True), ('spawn', False, False), ('forkserver', False, False), ('spawn', True, True)])
+def test_processes_start_by_themselves_where_that_is_safe(tmp_path, monkeypatch, method, notebook, many):
+    "Elsewhere each would run an unguarded script once more"
+    class Begun(Exception): pass
+    def build(texts, n, settings, folder, n_workers): raise Begun(n_workers)
+    for name, value in dict(_build=build, get_start_method=lambda: method, IN_IPYTHON=notebook, num_cpus=lambda: 99).items(): monkeypatch.setattr(module, name, value)
+    with pytest.raises(Begun) as e: TextCorpus.from_df(pd.DataFrame(dict(text=['a boat '*4_000_000, 'a train '*4_000_000])), valid_pct=.5, cache_dir=tmp_path)
+    assert e.value.args==(61 if many else 1,) # more, Windows can't wait for
+
+
 @pytest.mark.skipif(not os.path.exists('/dev/full'), reason='needs a disk that is always full')
 def test_a_full_disk(tmp_path, df, monkeypatch):
     real = open

@@ -153,4 +153,4 @@ def test_numbers_from_numpy(tmp_path):
     with torch.no_grad(): next(clf.fwd.model.parameters()).zero_()
     assert before.state['0.module.encoder.weight'].abs().sum()>0 # a copy
     dls = TextDataLoaders.from_df(notes(60), text_col='text', label_col='label', bs=10, num_workers=2, timeout=30)
-    finetune_classifier(dls, None, epochs=1, config=TINY, recipe=get_recipe('mini').replace(clas=dict(unfreeze='full')))
+    finetune_classifier(dls, None, epochs=1, lr=np.float32(.01), run_dir=tmp_path/'other', config=TINY, recipe=get_recipe('mini').replace(clas=dict(unfreeze='full')))
