@@ -105,7 +105,7 @@ def from_df(cls:TextCorpus,
     min_freq:int=3, # Rarer words are unknown
     vocab:list=None, # A vocabulary to use, in place of one from the training and unlabelled texts
     cache_dir=None, # Folder of the caches; `None` is `$ULMFIT_CACHE` or the user's cache folder
-    n_workers:int=None, # Processes for tokenising; `None` takes all cores for a large text
+    n_workers:int=None, # Processes for tokenising; `None` takes all cores for a large text, where that is safe: see `tokenized`
     rules=None, # Those of fastai's cleaning functions to use, in order; `None` is all of them
     label_delim:str=None, # Splits a column of several labels
     regression:bool=False # Are whole numbers quantities, and not classes?
@@ -175,7 +175,7 @@ def from_files(cls:TextCorpus,
     min_freq:int=3, # Rarer words are unknown
     vocab:list=None, # A vocabulary to use, in place of one from the training texts
     cache_dir=None, # Folder of the caches; `None` is `$ULMFIT_CACHE` or the user's cache folder
-    n_workers:int=None, # Processes for tokenising; `None` takes all cores for a large text
+    n_workers:int=None, # Processes for tokenising; `None` takes all cores for a large text, where that is safe: see `tokenized`
     encoding:str='utf-8' # Of text files
 ) -> TextCorpus:
     "For language modelling, from files that together may be larger than memory; raises `FileNotFoundError` or `ValueError`"
