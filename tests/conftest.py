@@ -3,7 +3,7 @@ import pytest
 import torch
 from ulmfit_ext.data.samples import notes
 
-torch.set_num_threads(2)
+torch.set_num_threads(1) # two test processes at a time would hold each other up
 
 
 @pytest.fixture(autouse=True)

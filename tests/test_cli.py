@@ -1,14 +1,38 @@
+import contextlib
 import json
+import os
 import subprocess
 import sys
+from types import SimpleNamespace
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
+from ulmfit_ext import __version__
+from ulmfit_ext.cli import app
 from ulmfit_ext.data.samples import notes
 from ulmfit_ext.train.recipe import get_recipe
 
 
 def ulmfit(*args, cwd):
-    return subprocess.run([sys.executable, '-W', 'ignore', '-c', 'from ulmfit_ext.cli import app; app()', *map(str, args)], capture_output=True, text=True, cwd=cwd)
+    "The command, in this process; `test_in_a_shell` and test_run.py start processes of their own"
+    with contextlib.chdir(cwd) if sys.version_info>=(3, 11) else _chdir(cwd): res = CliRunner().invoke(app, list(map(str, args)))
+    return SimpleNamespace(returncode=res.exit_code, stdout=res.stdout, stderr=res.stderr)
+
+
+@contextlib.contextmanager
+def _chdir(path):
+    before = os.getcwd()
+    os.chdir(path)
+    try: yield
+    finally: os.chdir(before)
+
+
+def test_in_a_shell(tmp_path):
+    def shell(*args): return subprocess.run([sys.executable, '-c', 'from ulmfit_ext.cli import app; app()', *args], capture_output=True, text=True, cwd=tmp_path)
+    res = shell('--version')
+    assert (res.returncode, res.stdout, res.stderr)==(0, f'ulmfit_ext {__version__}\n', '')
+    res = shell('train', 'none.csv')
+    assert (res.returncode, res.stderr)==(1, "Error: there is no file 'none.csv': expected a table to read\n") # and no warning of fastai's import
 
 
 def save(df, path):
@@ -27,16 +51,16 @@ def trained(tmp_path_factory):
     r = get_recipe('paper').replace(name='short', pre=dict(lr=1e-2, seq_len=20), clas=dict(bs=10, lr=2e-2))
     (d/'short.json').write_text(r.to_json())
     res = ulmfit('train', 'train.csv', '--test', 'test.tsv.gz', '--unlabeled', 'more.jsonl.xz', '--text-col', 'note', '--label-col', 'where', '--recipe', 'short.json',
-                 '--lm-epochs', 2, '--epochs', 6, '--pretrained', 'none', '--size', 'tiny', '--out', 'model', cwd=d)
+                 '--lm-epochs', 2, '--epochs', 6, '--pretrained', 'none', '--sizes', '16,24,3', '--out', 'model', cwd=d)
     assert res.returncode==0, res.stderr[-2000:]
     return d, res
 
 
 def test_train(trained):
     d, res = trained
-    assert 'Validation' in res.stdout and 'Test' in res.stdout and 'ensemble' in res.stdout
-    for f in ('schedule.png', 'stages.png', 'loss.png', 'confusion.png'): assert (d/'model'/f).read_bytes()[:4]==b'\x89PNG'
-    assert pd.read_csv(d/'model'/'test.csv').model.tolist()==['fwd', 'bwd', 'ensemble']
+    assert 'Validation' in res.stdout and 'Test' in res.stdout and 'both' in res.stdout and 'TF-IDF' in res.stdout
+    for f in ('rates.png', 'stages.png', 'loss.png', 'confusion.png'): assert (d/'model'/f).read_bytes()[:4]==b'\x89PNG'
+    assert pd.read_csv(d/'model'/'test.csv').model.tolist()==['forward', 'backward', 'both', 'TF-IDF']
     recipe = json.loads((d/'model'/'recipe.json').read_text())
     assert (recipe['name'], recipe['lm']['epochs'], recipe['clas']['epochs'])==('short', 2, 6)
 
@@ -47,10 +71,10 @@ def test_several_labels(trained, tmp_path):
         labels = df.label+df.text.str.contains('early').map({True:';early', False:''})
         save(df.assign(label=labels.where(labels!='land')), tmp_path/name) # which leaves some without any
     (tmp_path/'short.json').write_text((trained[0]/'short.json').read_text())
-    args = ['train', 'train.csv', '--test', 'test.csv', '--recipe', 'short.json', '--lm-epochs', 1, '--epochs', 5, '--pretrained', 'none', '--size', 'tiny', '--direction', 'fwd', '--out', 'model']
+    args = ['train', 'train.csv', '--test', 'test.csv', '--recipe', 'short.json', '--lm-epochs', 1, '--epochs', 5, '--pretrained', 'none', '--sizes', '16,24,3', '--direction', 'fwd', '--out', 'model']
     save(notes(40, 1).assign(label='sea;late'), tmp_path/'odd.csv')
     odd = ulmfit(*['odd.csv' if a=='test.csv' else a for a in args], '--label-delim', ';', cwd=tmp_path)
-    assert odd.returncode==1 and "'odd.csv' has label 'late'" in odd.stderr and not (tmp_path/'model').exists()
+    assert odd.returncode==1 and "'odd.csv': label 'late' was not trained on" in odd.stderr and not (tmp_path/'model').exists()
     res = ulmfit(*args, '--label-delim', ';', cwd=tmp_path)
     assert res.returncode==0, res.stderr[-2000:]
     assert (tmp_path/'model'/'test.csv').exists()
@@ -68,9 +92,9 @@ def test_labels_that_look_like_numbers_in_one_table(trained, tmp_path):
     save(df.assign(label=df.label.map(dict(sea='1', land='2')).where(df.index>3, 'x')), tmp_path/'train.csv')
     for name in ('valid.csv', 'test.csv'): save(df[20:60].assign(label=df.label.map(dict(sea=1, land=2))), tmp_path/name)
     (tmp_path/'short.json').write_text((trained[0]/'short.json').read_text())
-    res = ulmfit('train', 'train.csv', '--valid', 'valid.csv', '--test', 'test.csv', '--recipe', 'short.json', '--lm-epochs', 1, '--epochs', 5, '--pretrained', 'none', '--size', 'tiny', '--direction', 'fwd', '--out', 'model', cwd=tmp_path)
+    res = ulmfit('train', 'train.csv', '--valid', 'valid.csv', '--test', 'test.csv', '--recipe', 'short.json', '--lm-epochs', 1, '--epochs', 5, '--pretrained', 'none', '--sizes', '16,24,3', '--direction', 'fwd', '--out', 'model', cwd=tmp_path)
     assert res.returncode==0, res.stderr[-2000:]
-    assert pd.read_csv(tmp_path/'model'/'test.csv').documents.tolist()==[40]
+    assert pd.read_csv(tmp_path/'model'/'test.csv').documents.tolist()==[40, 40]
 
 
 @pytest.mark.parametrize('name', ['new.csv', 'new.tsv', 'new.jsonl.gz', 'new.parquet'])
@@ -85,7 +109,7 @@ def test_predict(trained, name):
     assert (got.p_land+got.p_sea).round(4).eq(1).all() and got.id.tolist()==list(range(9))
     assert got.prediction.eq(got.p_sea.gt(.5).map({True:'sea', False:'land'})).all()
     again = ulmfit('predict', 'model', name, '--text-col', 'note', '--out', f'{name}.out.csv', cwd=d)
-    assert again.returncode==1 and 'exists already' in again.stderr and pd.read_csv(d/f'{name}.out.csv').equals(got)
+    assert again.returncode==1 and 'exists' in again.stderr and pd.read_csv(d/f'{name}.out.csv').equals(got)
 
 
 def test_predict_keeps_what_the_table_says(trained, tmp_path):
@@ -106,10 +130,10 @@ def test_predict_keeps_what_the_table_says(trained, tmp_path):
 
 
 @pytest.mark.parametrize('args,says', [
-    (['train', 'none.csv'], 'no file'), (['train', 'train.csv'], "no column 'text'"), (['train', 'train.csv', '--out', 'model'], 'not empty'),
-    (['train', 'train.csv', '--recipe', 'papper'], 'no recipe'), (['train', 'train.csv', '--size', 'tiny'], '--pretrained none'), (['train', 'train.csv', '--text-col', 'note', '--label-col', 'where', '--lang', 'de'], '--pretrained none'), (['predict', 'train.csv', 'train.csv'], "no column 'text'"),
-    (['train', 'train.csv', '--text-col', 'note', '--label-col', 'where', '--test', 'odd.csv'], "'odd.csv' has label 'air'"), (['predict', 'model', 'train.csv', '--text-col', 'note', '--out', 'none/x.csv'], 'no folder'),
-    (['predict', '.', 'train.csv', '--text-col', 'note', '--out', 'x.csv'], 'no bundle')])
+    (['train', 'none.csv'], 'no file'), (['train', 'train.csv'], "no column 'text'"), (['train', 'train.csv', '--out', 'model'], '--resume'),
+    (['train', 'train.csv', '--recipe', 'papper'], 'no recipe'), (['train', 'train.csv', '--sizes', '16,24,3'], '--pretrained none'), (['train', 'train.csv', '--text-col', 'note', '--label-col', 'where', '--lang', 'de'], '--pretrained none'), (['predict', 'train.csv', 'train.csv'], "no column 'text'"),
+    (['train', 'train.csv', '--text-col', 'note', '--label-col', 'where', '--test', 'odd.csv'], "'odd.csv': label 'air' was not trained on"), (['predict', 'model', 'train.csv', '--text-col', 'note', '--out', 'none/x.csv'], 'no folder'),
+    (['predict', '.', 'train.csv', '--text-col', 'note', '--out', 'x.csv'], 'is not a bundle')])
 def test_one_sentence(trained, args, says):
     res = ulmfit(*args, cwd=trained[0])
     assert res.returncode==1 and says in res.stderr and 'Traceback' not in res.stderr
@@ -129,18 +153,18 @@ def test_pretrain_then_train(tmp_path):
     notes(60).to_csv(tmp_path/'train.csv', index=False)
     r = get_recipe('paper').replace(name='short', pre=dict(lr=1e-2, seq_len=20, bs=8), lm=dict(epochs=1, bs=4, seq_len=20), clas=dict(epochs=5, bs=10, lr=2e-2))
     (tmp_path/'short.json').write_text(r.to_json())
-    how = ['--recipe', 'short.json', '--size', 'tiny']
+    how = ['--recipe', 'short.json', '--sizes', '16,24,3']
     for args in (['--out', 'general/fwd'], ['--out', 'general/bwd', '--backwards', '--embeddings', 'general/fwd/model', '--max-tokens', 1000]):
         res = ulmfit('pretrain', 'general.csv', *how, *args, cwd=tmp_path)
         assert res.returncode==0 and 'Validation perplexity' in res.stdout, res.stderr[-2000:]
     res = ulmfit('pretrain', 'general.csv', '--recipe', 'short.json', '--pretrained', 'general', '--out', 'on', cwd=tmp_path) # it has learnt already
     first, then = (json.loads((tmp_path/f/'model'/'config.json').read_text())['metrics']['perplexity'] for f in ('general/fwd', 'on'))
     assert res.returncode==0 and then<first, res.stderr[-2000:]
-    for args, says in ((['--size', 'tiny'], '--size'), (['--embeddings', 'general/fwd/model'], 'leave one out'), (['--backwards'], 'reads fwd'), (['--lang', 'de'], 'use one of that language')):
+    for args, says in ((['--sizes', '16,24,3'], '--sizes'), (['--embeddings', 'general/fwd/model'], 'leave one out'), (['--backwards'], 'reads fwd'), (['--lang', 'de'], 'use a model of the same language')):
         res = ulmfit('pretrain', 'general.csv', '--recipe', 'short.json', '--pretrained', 'general/fwd', *args, '--out', 'not', cwd=tmp_path)
         assert res.returncode==1 and says in res.stderr and 'tokenising' not in res.stdout and len(res.stderr.strip().splitlines())==1 and not (tmp_path/'not').exists(), res.stderr
     again = ulmfit('pretrain', 'general.csv', *how, '--out', 'general/fwd', cwd=tmp_path)
-    assert again.returncode==1 and 'not empty' in again.stderr
+    assert again.returncode==1 and '--resume' in again.stderr
     other = ulmfit('pretrain', 'general.csv', *how, '--out', 'general/fwd', '--resume', '--lr', .5, cwd=tmp_path)
     assert other.returncode==1 and 'recipe.pre.lr' in other.stderr
     res = ulmfit('train', 'train.csv', '--pretrained', 'general', '--recipe', 'short.json', '--out', 'model', cwd=tmp_path)

@@ -4,14 +4,15 @@ import pytest
 import torch
 from fastai.torch_core import set_seed
 from hypothesis import given, settings, strategies as st
-from ulmfit_ext.models.encoder import text_classifier
+from fastai.text.models.awdlstm import awd_lstm_clas_config
+from ulmfit_ext.models.encoder import scaled_config, text_classifier
 
 CONFIG = dict(emb_sz=16, n_hid=24, n_layers=3)
 
 
 def model(max_len=None, seq_len=7, drop_mult=1.):
     set_seed(0)
-    m = text_classifier(50, 3, CONFIG, seq_len=seq_len, max_len=max_len, drop_mult=drop_mult).eval()
+    m = text_classifier(50, 3, scaled_config({**awd_lstm_clas_config, **CONFIG}, drop_mult), seq_len=seq_len, max_len=max_len).eval()
     m[1].layers[0][0].running_var.mul_(.01) # a fresh head hides differences: its inputs are small
     return m
 
@@ -89,7 +90,7 @@ def test_500_real_documents(data_folder, capsys):
     from fastai.text.models.awdlstm import AWD_LSTM
     from fastai.text.models.core import get_text_classifier
     from ulmfit_ext.data.corpus import TextCorpus
-    from ulmfit_ext.data.tables import read_table
+    from ulmfit_ext.data.corpus import read_table
     texts = pd.concat([read_table(f'{data_folder}/{f}').text[:n] for f, n in (('news20-test.jsonl.xz', 1500), ('imdb-test.jsonl.xz', 500))])
     corpus = TextCorpus.from_df(pd.DataFrame(dict(text=texts[texts.str.strip()!=''])), max_vocab=5000)
     rng = np.random.default_rng(0)

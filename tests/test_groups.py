@@ -4,16 +4,17 @@ from fastai.callback.progress import *
 from fastai.callback.core import Callback
 from ulmfit_ext.classifier import classifier_learner
 from ulmfit_ext.data.corpus import TextCorpus
-from ulmfit_ext.lm import SIZES, lm_learner
-from ulmfit_ext.train.groups import group_table
-from ulmfit_ext.train.recipe import RECIPES, Recipe, fit_phase
+from ulmfit_ext.lm import lm_learner
+from ulmfit_ext.train.recipe import RECIPES, Recipe
+from ulmfit_ext.train.run import fit_phase
+from ulmfit_ext.train.unfreeze import group_table
 from conftest import TINY
 
 
-@pytest.mark.parametrize('size', ['tiny', 'paper'])
+@pytest.mark.parametrize('size', [TINY, None], ids=['tiny', 'paper'])
 def test_each_parameter_once_and_neighbours_at_2_6(df, size):
     corpus = TextCorpus.from_df(df, label_col='label')
-    lm = lm_learner(corpus.lm_dls(bs=4), config=SIZES[size])
+    lm = lm_learner(corpus.lm_dls(bs=4), config=size)
     clas = classifier_learner(corpus.clas_dls(), lm)
     for learn, phase, groups, tensors in ((lm, RECIPES['paper'].lm, 4, 14), (clas, RECIPES['paper'].clas, 5, 19)):
         learn.create_opt()
@@ -40,7 +41,7 @@ def test_only_unfrozen_groups_move(df, unfreeze, want):
     recipe = RECIPES['paper'].replace(clas=dict(unfreeze=unfreeze, epochs=len(want), wd=.1, decouple_wd=True))
     learn = classifier_learner(TextCorpus.from_df(df, label_col='label').clas_dls(), None, recipe.clas, config=TINY)
     watch = Watch()
-    with learn.no_bar(), learn.no_logging(): fit_phase(learn, recipe.clas, watch)
+    fit_phase(learn, recipe.clas, cbs=watch, progress=False)
     assert watch.moved==[[bool(o) for o in row] for row in want]
 
 
@@ -70,4 +71,7 @@ def test_recipes_hold_the_tables_numbers():
     assert [(r.lm.bs, r.clas.bs) for r in (p, s, f)]==[(64, 64), (64, 32), (64, 64)]
     assert [(r.lm.epochs, r.clas.epochs) for r in (p, s, f)]==[(15, 50), (50, 52), (11, 5)]
     assert all(ph.alpha==2 and ph.beta==1 for r in (p, s, f) for ph in (r.lm, r.clas))
+    assert [(r.lm.formula, r.clas.formula, r.lm.keep, r.clas.keep) for r in (p, s)]==[('paper', 'paper', 'last', 'last'), ('scripts', 'scripts', 'last', 'last')]
+    d = RECIPES['default']
+    assert (d.lm.formula, d.lm.keep, d.clas.keep)==('scripts', 'best', 'best')
     for r in RECIPES.values(): assert Recipe.from_json(r.to_json())==r

@@ -9,7 +9,8 @@ from conftest import TINY
 from ulmfit_ext.data.corpus import TextCorpus
 from ulmfit_ext.data.samples import notes
 from ulmfit_ext.lm import finetune_lm, lm_learner
-from ulmfit_ext.models.weights import pretrained
+from ulmfit_ext.models.bundle import pretrained
+from ulmfit_ext.train.precision import AutoPrecision
 
 ROOT = Path(__file__).parents[1]
 # written for this test, in the manner of what the models have read
@@ -36,7 +37,7 @@ def test_a_pair(pair):
 def perplexity(bundle, text):
     df = pd.DataFrame(dict(text=['nothing to train on '*9, text], valid=[False, True]))
     dls = TextCorpus.from_df(df, valid_col='valid', vocab=bundle.vocab).lm_dls(bs=1, backwards=bundle.direction=='bwd')
-    learn = lm_learner(dls, bundle, precision='fp32')
+    learn = lm_learner(dls, bundle, cbs=AutoPrecision('fp32'))
     with learn.no_bar(), learn.no_logging(): return float(learn.validate()[-1])
 
 
@@ -54,11 +55,11 @@ def test_reads_english(pair, direction):
 def test_fine_tuning_starts_from_it(pair, direction):
     b = pair[direction]
     dls = TextCorpus.from_df(notes(60), min_freq=1).lm_dls(bs=4, backwards=direction=='bwd')
-    learn = finetune_lm(dls, epochs=1, lr=0., precision='fp32')
+    learn = finetune_lm(dls, epochs=1, lr=0., cbs=AutoPrecision('fp32'))
     old, new, vocab = b.state['0.encoder.weight'], learn.model[0].encoder.weight.detach(), dls.vocab
     for w in ('captain', 'found', 'the'): torch.testing.assert_close(new[vocab.index(w)], old[b.vocab.index(w)], atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(learn.model[0].rnns[1].weight_hh_l0_raw.detach(), b.state['0.rnns.1.weight_hh_l0_raw'], atol=1e-5, rtol=1e-4)
-    with pytest.raises(ValueError, match='pretrained=None'): finetune_lm(dls, config=TINY)
+    with pytest.raises(ValueError, match='start from scratch'): finetune_lm(dls, config=TINY)
 
 
 def test_is_installed(tmp_path):

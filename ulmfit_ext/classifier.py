@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['METRICS', 'classifier_learner', 'finetune_classifier', 'show_results']
 
-# %% ../nbs/31_classifier.ipynb #0f277293
+# %% ../nbs/31_classifier.ipynb #803952b2
 import numpy as np
 import pandas as pd
 import torch
@@ -28,7 +28,7 @@ from .train.run import check_run_dir
 from .data.loaders import SPACE, mix_documents, settings_of
 from .models.bundle import load_state, overlap, remap_vocab, state_hash
 from .models.encoder import text_classifier
-from .lm import check_dls, check_learner_kwargs, check_start, choose_recipe, default_cbs, lm_bundle, named, train_phase, used_recipe
+from .lm import check_dls, check_learner_kwargs, check_start, choose_recipe, default_cbs, lm_bundle, named, split_cbs, train_phase, used_recipe
 
 # %% ../nbs/31_classifier.ipynb #e35461c6
 def _encoder_state(bundle, dls, remap):
@@ -66,7 +66,7 @@ def _loss(dls, class_weights):
 
 METRICS = {'single':accuracy, 'multi':accuracy_multi, 'regression':rmse}
 
-# %% ../nbs/31_classifier.ipynb #cd1a133c
+# %% ../nbs/31_classifier.ipynb #9e2b64d4
 @delegates(Learner.__init__, but='splitter')
 def classifier_learner(
     dls:DataLoaders, # Of classifier batches
@@ -82,7 +82,7 @@ def classifier_learner(
     **kwargs # For `Learner`
 ) -> TextLearner:
     "Return an AWD-LSTM classifier for `dls` with a language model's encoder; all groups trainable"
-    dls = mix_documents(dls) # which also makes a batch of fewer than bs documents
+    dls = mix_documents(dls)
     check_dls(dls)
     if dls.task=='lm': raise ValueError("the data has no labels: expected classifier DataLoaders, from TextDataLoaders with label_col or a corpus's clas_dls()")
     if (vocab := dls.text_vocab)[1] not in (PAD, SPACE+PAD): raise ValueError(f"the data's vocabulary has {vocab[1]!r} in place 1, which pads short documents: expected {PAD!r} there, as fastai's make_vocab gives")
@@ -106,7 +106,7 @@ def classifier_learner(
     learn.starts_from = None if state is None else state_hash(state)
     return learn
 
-# %% ../nbs/31_classifier.ipynb #f6f281f9
+# %% ../nbs/31_classifier.ipynb #0ce98bc2
 @delegates(classifier_learner, but=['phase','metrics','loss_func','remap','config'], keep=True)
 def finetune_classifier(
     dls:DataLoaders, # fastai classifier `DataLoaders`, forward or backward; their batch size counts
@@ -125,15 +125,15 @@ def finetune_classifier(
 ) -> TextLearner:
     "Train a classifier on a language model's encoder, unfreezing it from the top (ULMFiT, section 3.3)"
     check_run_dir(run_dir, resume)
-    model_dir = kwargs.pop('model_dir', None)
+    model_dir,dls = kwargs.pop('model_dir', None),mix_documents(dls) # which also makes a batch of fewer than bs documents
     check_dls(dls)
     bundle = lm_bundle(encoder, dls.direction)
     base = choose_recipe(recipe, bundle and bundle.config)
     used = used_recipe(base, 'clas', dls, cbs, epochs, lr, drop_mult)
-    own = [cb for cb in L(cbs) if isinstance(cb, AutoPrecision)]
+    own,rest = split_cbs(cbs)
     learn = classifier_learner(dls, bundle, used.clas, class_weights=class_weights, y_range=y_range, cbs=own, **kwargs)
     learn.meta['finetune_recipe'] = named(base)
-    return train_phase(learn, used, 'clas', run_dir, resume, [cb for cb in L(cbs) if cb not in own], progress, model_dir)
+    return train_phase(learn, used, 'clas', run_dir, resume, rest, progress, model_dir)
 
 # %% ../nbs/31_classifier.ipynb #9f396bcb
 @dispatch

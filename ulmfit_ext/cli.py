@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Annotated, Optional
 import typer
 
-# %% ../nbs/70_cli.ipynb #065c8aab
+# %% ../nbs/70_cli.ipynb #e9515d63
 app = typer.Typer(add_completion=False, no_args_is_help=True, context_settings=dict(help_option_names=['-h','--help']), pretty_exceptions_enable=False, rich_markup_mode=None,
                   help="ULMFiT text classification: a language model learns from all your text, then a classifier from your labels, forward and backward.")
 Direction = Enum('Direction', {k:k for k in ('both','fwd','bwd')}, type=str)
@@ -39,9 +39,11 @@ def main(version:Annotated[bool, typer.Option('--version', callback=_version, is
 @contextmanager
 def _for_people():
     "Say errors in one sentence, and after Ctrl-C how to go on"
-    for w in (DeprecationWarning, FutureWarning): warnings.filterwarnings('ignore', category=w) # fastai's import warns of torch's future
-    warnings.showwarning = lambda message, *a, **kw: typer.secho(f'Note: {message}', fg='yellow', err=True)
-    try: yield
+    try:
+        with warnings.catch_warnings():
+            for w in (DeprecationWarning, FutureWarning): warnings.filterwarnings('ignore', category=w) # fastai's import warns of torch's future
+            warnings.showwarning = lambda message, *a, **kw: typer.secho(f'Note: {message}', fg='yellow', err=True)
+            yield
     except KeyboardInterrupt as e:
         again = shlex.join(['ulmfit', *sys.argv[1:], *([] if '--resume' in sys.argv else ['--resume'])])
         typer.secho(f'\nStopped. {e} Go on with:  {again}' if str(e) else '\nStopped.', fg='yellow', err=True)

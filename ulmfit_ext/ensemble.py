@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['check_aligned', 'Ensemble', 'tfidf_rival', 'verdict', 'token_seconds', 'phase_seconds', 'ulmfit']
 
-# %% ../nbs/45_ensemble.ipynb #aabd06ea
+# %% ../nbs/45_ensemble.ipynb #d059c69f
 import time
 from pathlib import Path
 import numpy as np
@@ -24,7 +24,7 @@ from .train.run import Plan, check_run_dir, duration, new_folder, open_run, writ
 from .train.unfreeze import n_groups
 from .data.corpus import TextCorpus
 from .models.bundle import pretrained as get_pretrained, save_bundle
-from .lm import choose_recipe, finetune_lm, lm_learner
+from .lm import choose_recipe, finetune_lm, lm_learner, split_cbs
 from .classifier import classifier_learner, finetune_classifier
 from .infer.predict import NAMES, Predictor, as_texts, check_pair, document_errors, error_table, targets_of
 
@@ -170,7 +170,7 @@ def _fit_epochs(recipe, expected, minutes):
         if sum(expected(cut).values())<=60*minutes: break
     return cut
 
-# %% ../nbs/45_ensemble.ipynb #fb58a185
+# %% ../nbs/45_ensemble.ipynb #a0ac89d7
 class _Job:
     "What `ulmfit` needs to know of a run: corpus, recipe and options"
     def __init__(self, corpus, recipe, bundles, config, lm_kwargs, clas_kwargs, cbs):
@@ -187,7 +187,7 @@ class _Job:
         "Seconds a token of both phases, from untrained learners"
         d = next(iter(self.bundles))
         bundle = self.bundles[d]
-        own = {k:[cb for cb in v if type(cb).__name__ in ('AutoPrecision','BlockLoss')] for k,v in self.cbs.items()}
+        own = {k:split_cbs(v)[0] for k,v in self.cbs.items()}
         lm = lm_learner(self.lm_dls(d=='bwd'), bundle, self.recipe.lm, self.config, cbs=own['lm'], **{k:v for k,v in self.kw['lm'].items() if k not in _PHASE_KW})
         sizes = bundle.config['arch'] if bundle else self.config
         clas = classifier_learner(self.clas_dls(d=='bwd'), None, self.recipe.clas, config=sizes, cbs=own['clas'], **{k:v for k,v in self.kw['clas'].items() if k not in _PHASE_KW})

@@ -233,7 +233,7 @@ def lm_dls(self:TextCorpus,
     return DataLoaders(CorpusLMDL(dsets.train, bs=bs, vary_len=vary_len, epoch_tokens=epoch_tokens, shuffle=True, **kw),
                        CorpusLMDL(dsets.valid, bs=min(bs, n_valid-1), **kw), device=kw['device'])
 
-# %% ../../nbs/12_data.loaders.ipynb #4eca8b1d
+# %% ../../nbs/12_data.loaders.ipynb #4057cf5c
 MAX_TOKENS = 2**18 # 128 documents of 2,048 tokens
 
 def batch_sizes(
@@ -281,7 +281,7 @@ class DocumentDL(SeededPasses, SortedDL):
 
 def mix_documents(dls:DataLoaders) -> DataLoaders:
     "Return `dls` with a `DocumentDL` in place of fastai's own `SortedDL` for training; any other loader stays"
-    if type(dls.train) is not SortedDL: return dls
+    if not isinstance(dls, DataLoaders) or type(dls.train) is not SortedDL: return dls
     train = dls.train.new(cls=DocumentDL, seed=int(torch.randint(2**31, (1,)))) # so that fastai's `set_seed` counts
     return DataLoaders(train, *dls.loaders[1:], path=dls.path, device=dls.device)
 

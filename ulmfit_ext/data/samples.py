@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['PACKAGES', 'passages', 'notes', 'fetch', 'paper_data']
 
-# %% ../../nbs/13_data.samples.ipynb #100fae69
+# %% ../../nbs/13_data.samples.ipynb #369553ca
 import ast
 import hashlib
 import re
@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from fastai.data.external import URLs, untar_data
-from fastprogress.fastprogress import progress_bar
 
 # %% ../../nbs/13_data.samples.ipynb #460c2d95
 PACKAGES = ('numpy','pandas','scipy','sklearn','matplotlib')
@@ -49,7 +48,7 @@ def _docs(package):
         for node in ast.walk(tree):
             if isinstance(node, (ast.FunctionDef, ast.ClassDef, ast.Module)) and (doc := ast.get_docstring(node)): yield doc
 
-# %% ../../nbs/13_data.samples.ipynb #0d57f139
+# %% ../../nbs/13_data.samples.ipynb #a725c244
 _re_heading = re.compile(r'^([A-Z][A-Za-z ]+)\n-{3,}[ \t]*$', re.M)
 _re_entry = re.compile(r'^\S.*\n', re.M) # name and type of a parameter, above its description
 
@@ -70,7 +69,7 @@ def passages(
 ) -> pd.DataFrame: # Columns `text` and `label`: 'summary', 'parameters', 'returns' or 'notes'
     "Return passages of installed packages' docstrings, labelled with their part; the same for the same versions"
     found = {k:set() for k in ('summary','parameters','returns','notes')}
-    for p in progress_bar(list(packages), leave=False):
+    for p in packages:
         for d in _docs(p):
             for part,text in _parts(d):
                 if len((text := _prose(text, max_words)).split())>=min_words: found[part].add(text)

@@ -133,7 +133,7 @@ def __call__(self:PieceTokenizer,
             whole = not self._starts.isdisjoint(pieces) and self._joined(pieces)
             yield list(_shown(_texts(self._spacy, text)) if whole else chain.from_iterable(map(self.known.__getitem__, pieces)))
 
-# %% ../../nbs/10_data.tokenize.ipynb #49c6b339
+# %% ../../nbs/10_data.tokenize.ipynb #d70aaec0
 RULES = {f.__name__:f for f in (ft.fix_html, ft.replace_rep, ft.replace_wrep, ft.spec_add_spaces, ft.rm_useless_spaces,
                                 ft.replace_all_caps, ft.replace_maj, ft.lowercase)}
 _re_run = re.compile(r'\S{400}(?=\S)')
@@ -146,7 +146,7 @@ def clean(
 
 def tokenizer_settings(lang='en', rules=None) -> dict:
     "Return what a bundle stores of a tokenizer: kind, language and names of the rules; `rules=None` is fastai's list"
-    def name(f): return f.__name__ if RULES.get(getattr(f, '__name__', None)) is f else f'{f.__module__}.{f}'
+    def name(f): return f.__name__ if RULES.get(getattr(f, '__name__', None)) is f else repr(f)
     return dict(kind='spacy', lang=lang, rules=[name(f) for f in (defaults.text_proc_rules if rules is None else rules)])
 
 def rules_of(settings:dict) -> list:

@@ -39,7 +39,7 @@ def as_texts(texts) -> list: # Of `str`
     if bad := [i for i,t in enumerate(texts) if not isinstance(t, str)]: raise TypeError(f"text {bad[0]} of {len(texts)} is {texts[bad[0]]!r}: expected str")
     return texts
 
-# %% ../../nbs/40_infer.predict.ipynb #9a36c49b
+# %% ../../nbs/40_infer.predict.ipynb #1ec719ea
 NAMES = {'fwd':'forward', 'bwd':'backward'}
 
 class Predictor:
@@ -59,7 +59,8 @@ class Predictor:
             order = np.argsort([-len(d) for d in docs], kind='stable') # documents of like length share a batch
             sizes = batch_sizes([len(docs[i]) for i in order], bs)
             model.eval()
-            for idx in progress_bar(np.split(order, np.cumsum(sizes)[:-1]) if sizes else [], display=progress, leave=False):
+            batches = np.split(order, np.cumsum(sizes)[:-1]) if sizes else []
+            for idx in progress_bar(batches, leave=False) if progress and batches else batches:
                 x = torch.ones(len(idx), max(len(docs[idx[0]]), 1), dtype=torch.long)
                 for row,i in zip(x, idx): row[:len(docs[i])] = torch.as_tensor(np.ascontiguousarray(docs[i]))
                 with torch.inference_mode(): probs = ACTIVATIONS[self.task](model(x.to(device))[0].float()).cpu().numpy()

@@ -11,7 +11,7 @@ import pytest
 import torch
 from fastai.text.models.awdlstm import AWD_LSTM, awd_lstm_lm_config
 from fastai.text.models.core import get_language_model
-from ulmfit_ext.models.weights import Bundle, load_bundle, load_state, model_state, remap_vocab, save_bundle
+from ulmfit_ext.models.bundle import Bundle, load_bundle, load_state, model_state, remap_vocab, save_bundle
 
 ARCH = dict(emb_sz=8, n_hid=12, n_layers=3)
 VOCAB = ['xxunk', 'xxpad', 'xxbos', 'xxeos', 'xxfld', 'xxrep', 'xxwrep', 'xxup', 'xxmaj', 'the', 'boat', 'cart', 'sailor', 'saw', 'found', 'left']
@@ -34,7 +34,7 @@ def test_there_and_back(tmp_path):
 
 def test_what_could_not_be_read_again_is_not_written(tmp_path):
     bundle = a_bundle()
-    bundle.config['recipe'] = 'x'*2**24
+    bundle.config['trained_with'] = 'x'*2**24
     with pytest.raises(ValueError, match='config.json would have 16,777'): save_bundle(bundle, tmp_path/'lm')
     assert not list(tmp_path.iterdir())
 
@@ -100,10 +100,10 @@ for d in ('fwd', 'bwd'):
     print(d, b.direction, b.config['arch'], len(b.vocab), f"{b.state['1.decoder.bias'].sum():.4f}")
 import pandas as pd
 dls = TextCorpus.from_df(pd.DataFrame(dict(text=['the sailor saw the boat', 'the whale left']*20)), min_freq=1).lm_dls(bs=4, seq_len=8)
-learn = finetune_lm(dls, 'wt103', epochs=1)
+learn = finetune_lm(dls, 'wt103', epochs=1, progress=False)
 emb, words = learn.model[0].encoder, learn.dls.vocab
-print(tuple(emb.weight.shape)==(len(words), 8), learn.bundle_config['arch'])
-df = paper_task('ag')
+print(tuple(emb.weight.shape)==(len(words), 8), learn.meta['arch'], learn.recipe.name)
+df = paper_data('ag')
 print(df.values.tolist())
 """
 
@@ -141,5 +141,5 @@ def test_downloads_from_a_server(tmp_path):
     assert res.returncode==0, res.stderr[-3000:]
     lines = res.stdout.splitlines()
     for d in ('fwd', 'bwd'): assert f"{d} {d} {ARCH} {len(VOCAB)} {sums[d]:.4f}\n" in res.stdout
-    assert f"True {ARCH}\n" in res.stdout
-    assert lines[-1].endswith(str([['Shares, up train text', 'Business', False], ['NaN more', 'Sci/Tech', False], ['Shares, up test text', 'Business', True], ['NaN more', 'Sci/Tech', True]]))
+    assert f"True {ARCH} paper\n" in res.stdout
+    assert lines[-1].endswith(str([['Shares, up train text', 'Business', 'train'], ['NaN more', 'Sci/Tech', 'train'], ['Shares, up test text', 'Business', 'test'], ['NaN more', 'Sci/Tech', 'test']]))

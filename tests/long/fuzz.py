@@ -1,10 +1,11 @@
-"""Hostile files: what the loaders make of bundles, checkpoints and caches that were damaged at random or forged with intent.
+"""Give the loaders bundles, checkpoints and caches that were damaged at random or forged.
 
-    python benchmarks/fuzz.py [INPUTS, default 100,000]
+    python tests/long/fuzz.py [INPUTS, default 100,000]
 
-Every input must load, or be refused with `DamagedFile` (a cache: be built again); none may crash, hang or take much memory."""
+Every input must load, or raise ValueError (a cache: be built again); none may crash, hang or take much memory."""
 import hashlib
 import json
+import os
 import random
 import resource
 import sys
@@ -65,7 +66,7 @@ class Bundles:
         from fastai.text.models.awdlstm import AWD_LSTM, awd_lstm_lm_config
         from fastai.text.models.core import get_language_model
         from ulmfit_ext.models.encoder import text_classifier
-        from ulmfit_ext.models.weights import Bundle, load_bundle, model_state, save_bundle
+        from ulmfit_ext.models.bundle import Bundle, load_bundle, model_state, save_bundle
         vocab, arch = ['xxunk', 'xxpad', 'xxbos', 'a', 'b'], dict(emb_sz=4, n_hid=6, n_layers=2)
         self.load, self.dir = load_bundle, tmp/'try'
         lm = Bundle(dict(kind='lm', direction='fwd', arch=arch, tokenizer=None), vocab, model_state(get_language_model(AWD_LSTM, 5, {**awd_lstm_lm_config, **arch})))
@@ -97,24 +98,23 @@ class Bundles:
 class Checkpoints:
     def __init__(self, tmp):
         import torch
-        from fastai.torch_core import get_random_states
-        from ulmfit_ext.train.state import read_state, write_state
-        self.load, self.file = read_state, tmp/'try.safetensors'
-        write_state(self.file, dict(at=(0, 1, 2), model={'w':torch.randn(3, 4)}, opt=dict(hypers=[dict(lr=.1)], state=[{'avg':torch.zeros(3)}]), random={k:v for k, v in get_random_states().items() if k!='random_state'}))
+        from ulmfit_ext.train.run import pack_random, read_checkpoint, write_checkpoint
+        self.load, self.file = read_checkpoint, tmp/'try.safetensors'
+        numbers, random = pack_random()
+        write_checkpoint(self.file, dict(place=(0, 1), hypers=[dict(lr=.1)], random=numbers), dict(model={'w':torch.randn(3, 4)}, opt={'0.avg':torch.zeros(3)}, random=random))
         self.whole = self.file.read_bytes()
 
     def one(self, rng):
-        self.file.write_bytes(mutate_bytes(self.whole, rng) if rng.random()<.4 else forge_safetensors(self.whole, rng, 'state'))
+        self.file.write_bytes(mutate_bytes(self.whole, rng) if rng.random()<.4 else forge_safetensors(self.whole, rng, 'meta'))
         self.load(self.file)
 
 
 class Caches:
     def __init__(self, tmp):
-        from ulmfit_ext.data import cache
-        global DamagedFile
-        from ulmfit_ext.train.state import DamagedFile
+        from ulmfit_ext.data import corpus as cache
         from ulmfit_ext.data.tokenize import tokenizer_settings
-        cache.tokenized(['a text', 'and another one'], tokenizer_settings(), tmp/'cache')
+        os.environ['ULMFIT_CACHE'] = str(tmp/'cache')
+        cache.tokenized(['a text', 'and another one'], tokenizer_settings())
         self.dir, self.load, self.sum = next((tmp/'cache').iterdir()), cache._load, cache._checksum
         self.whole = {f.name:f.read_bytes() for f in self.dir.iterdir()}
 
@@ -128,14 +128,13 @@ class Caches:
             meta['checksums'] = {n:self.sum(self.dir/n) for n in meta['checksums']}
             (self.dir/'meta.json').write_bytes(dumps(meta))
         found = self.load(self.dir)
-        if found is None: raise DamagedFile('built again')
+        if found is None: raise ValueError('built again')
         ids, offsets, words = found
         for a, b in zip(offsets, offsets[1:]): [words[i] for i in ids[a:b]]
 
 
 def fuzz(n, seed=0):
     "Numbers of inputs that loaded and that were refused, for each loader; raises for any other end"
-    from ulmfit_ext.train.state import DamagedFile
     res = {}
     with tempfile.TemporaryDirectory() as tmp:
         for make, share in ((Bundles, .4), (Checkpoints, .3), (Caches, .3)):
@@ -143,14 +142,14 @@ def fuzz(n, seed=0):
             target, loaded, refused, slowest = make(folder), 0, 0, 0.
             for i in range(100): # what the first calls take is not the files'
                 try: target.one(random.Random(i))
-                except DamagedFile: pass
+                except ValueError: pass
             before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
             for i in range(round(n*share)):
                 rng, start = random.Random(f'{seed} {make.__name__} {i}'), time.perf_counter()
                 try:
                     target.one(rng)
                     loaded += 1
-                except DamagedFile as e:
+                except ValueError as e:
                     assert str(e).strip() and '\n' not in str(e)[:200], repr(e)
                     refused += 1
                 except Exception as e: raise AssertionError(f'{make.__name__} input {i}, seed {seed}: {type(e).__name__}: {e}') from e
@@ -162,6 +161,5 @@ def fuzz(n, seed=0):
 
 
 if __name__=='__main__':
-    from common import save
     n = int(sys.argv[1]) if len(sys.argv)>1 else 100_000
-    save('fuzz', [dict(what=k, **v) for k, v in fuzz(n).items()])
+    for k, v in fuzz(n).items(): print(k, v)
