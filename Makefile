@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN = .venv/bin
 LATEST = .venv-latest/bin
-# two notebooks at a time, a thread for each: with more threads than cores they hold each other up
+# two notebooks or tests at a time, a thread for each: with more threads than cores they hold each other up
 ONE = OMP_NUM_THREADS=1
 .PHONY: demo test test-latest bench export clean
 
@@ -14,14 +14,14 @@ test: .venv/.done
 	$(BIN)/python scripts/unchanged.py nbs ulmfit_ext -- $(BIN)/nbdev_export
 	$(BIN)/python scripts/unchanged.py README.md -- $(BIN)/python scripts/readme.py
 	$(ONE) $(BIN)/nbdev_test --n_workers 2 --timing
-	$(BIN)/pytest
+	$(ONE) $(BIN)/pytest -n 2
 
 # the newest releases; nbdev 3 runs the notebooks, but exports with nbdev 2 only
 test-latest: .venv-latest/.done
 	$(ONE) $(LATEST)/nbdev-test --n-workers 2 --timing
-	$(LATEST)/pytest
+	$(ONE) $(LATEST)/pytest -n 2
 
-# real text in the folder $$ULMFIT_DATA; the table goes to nbs/index.ipynb and README.md
+# real text in the folder $$ULMFIT_DATA; the tables go to nbs/results
 bench: .venv/.done
 	for b in tokenizing data_work loader lm_training classifier_training inference scaling matrix_rate; do $(BIN)/python benchmarks/$$b.py || exit 1; done
 	$(BIN)/python benchmarks/table.py

@@ -3,7 +3,7 @@ import os
 import statistics
 import time
 from contextlib import redirect_stdout
-from common import data, imdb, main, pair, save
+from common import SIZES, data, imdb, main, pair, save
 
 
 def texts_of(task, n):
@@ -15,7 +15,6 @@ def one(which, size, task, steps):
     from fastai.text.all import AWD_LSTM, Callback, CancelValidException, TextDataLoaders, accuracy, awd_lstm_clas_config, text_classifier_learner
     from ulmfit_ext.classifier import classifier_learner
     from ulmfit_ext.data.corpus import TextCorpus
-    from ulmfit_ext.lm import SIZES
     import ulmfit_ext.data.loaders
     import numpy as np
     np.random.seed(0)

@@ -15,7 +15,8 @@ from datetime import date
 from pathlib import Path
 
 RESULTS = Path(__file__).parent/'results'
-# of transfer.py
+SIZES = {k:dict(zip(('emb_sz', 'n_hid', 'n_layers'), v)) for k, v in dict(paper=(400, 1152, 3), small=(256, 640, 3)).items()}
+# of experiments/transfer.py
 TASK_NAMES = {'trec6':'TREC-6', 'imdb':'IMDb'}
 SOURCE_NAMES = {'tf-idf':'TF-IDF, logistic regression', 'scratch':'no language model, forward', 'own':"language model of the task's text alone, forward",
                 'pretrained, fwd':'`mini`, forward', 'pretrained, bwd':'`mini`, backward', 'pretrained, both':'`mini`, both',

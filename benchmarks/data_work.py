@@ -1,4 +1,5 @@
 "From texts to the first batches of four models: language model and classifier, forward and backward"
+import os
 import tempfile
 from common import imdb, main, pair, save, timed
 
@@ -15,7 +16,8 @@ def ours(df):
     from ulmfit_ext.data.corpus import TextCorpus
     import ulmfit_ext.data.loaders
     with tempfile.TemporaryDirectory() as tmp:
-        c = TextCorpus.from_df(df, label_col='label', cache_dir=tmp)
+        os.environ['ULMFIT_CACHE'] = tmp
+        c = TextCorpus.from_df(df, label_col='label')
         for back in (False, True):
             c.lm_dls(backwards=back).one_batch()
             c.clas_dls(backwards=back).one_batch()
@@ -24,7 +26,6 @@ def ours(df):
 def one(which, n):
     import fastai.text.data, ulmfit_ext.data.loaders
     from contextlib import redirect_stdout
-    import os
     df = imdb(int(n))
     with open(os.devnull, 'w') as null, redirect_stdout(null): s, _ = timed(dict(stock=stock, ours=ours)[which], df)
     return dict(rate=len(df)/s)

@@ -5,7 +5,7 @@ import tempfile
 import time
 from contextlib import redirect_stdout
 from pathlib import Path
-from common import imdb, main, pair, save, timed
+from common import SIZES, imdb, main, pair, save, timed
 
 
 def one(which, size, n):
@@ -13,7 +13,6 @@ def one(which, size, n):
     from ulmfit_ext.classifier import classifier_learner
     from ulmfit_ext.data.corpus import TextCorpus
     from ulmfit_ext.infer.predict import load_predictor
-    from ulmfit_ext.lm import SIZES
     import ulmfit_ext.data.loaders
     n_words = {'paper':60000, 'small':16000}[size]
     df, texts = imdb(200).assign(is_valid=lambda d: d.index<64), imdb(int(n), 'test').text.tolist()

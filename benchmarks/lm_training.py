@@ -2,13 +2,13 @@
 import statistics
 import sys
 import time
-from common import imdb, main, pair, peak_mb, save
+from common import SIZES, imdb, main, pair, peak_mb, save
 
 
 def one(which, size, steps):
     from fastai.text.all import AWD_LSTM, Callback, Perplexity, TextDataLoaders, accuracy, awd_lstm_lm_config, language_model_learner, make_vocab
     from ulmfit_ext.data.corpus import TextCorpus
-    from ulmfit_ext.lm import SIZES, lm_learner
+    from ulmfit_ext.lm import lm_learner
     import contextlib, os
     n_words, df = {'paper':60000, 'small':16000}[size], imdb(int(int(steps)*17)).assign(is_valid=lambda d: d.index%40==0)
     # the words of the batches, and others to make up the number

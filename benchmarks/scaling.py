@@ -12,9 +12,10 @@ def one(which, n):
     with tempfile.TemporaryDirectory() as tmp, open(os.devnull, 'w') as null, redirect_stdout(null):
         # the text is read from a file, row by row: what grows with it is the memory of ours
         imdb(int(n)).to_json(f'{tmp}/reviews.jsonl', orient='records', lines=True)
-        TextCorpus.from_df(pd.DataFrame(dict(text=['warm up']*4)), valid_pct=.25, cache_dir=tmp)
+        os.environ['ULMFIT_CACHE'] = tmp
+        TextCorpus.from_df(pd.DataFrame(dict(text=['warm up']*4)), valid_pct=.25)
         before = rss_mb()
-        s, c = timed(lambda: TextCorpus.from_files([f'{tmp}/reviews.jsonl'], cache_dir=tmp, n_workers=1))
+        s, c = timed(lambda: TextCorpus.from_files([f'{tmp}/reviews.jsonl']))
         t, _ = timed(lambda: sum(x.numel() for x, y in c.lm_dls(64, 70).train))
         n_tokens = int(c.offsets[-1])
     return dict(build=n_tokens/s, read=n_tokens/t, memory=rss_mb()-before)

@@ -1,9 +1,9 @@
-"All results as tables, printed and put into the front page"
+"Print all results as tables, and put them into the pages of nbs/results"
 import json
 from pathlib import Path
 from common import RESULTS, SOURCE_NAMES, TASK_NAMES
 
-INDEX = Path(__file__).parents[1]/'nbs'/'index.ipynb'
+PAGES = Path(__file__).parents[1]/'nbs'/'results'
 ORDER = ['tokenizing', 'data_work', 'loader', 'lm_training', 'classifier_training', 'inference']
 
 
@@ -11,7 +11,7 @@ def number(x): return '' if x is None else f'{x:,.0f}' if abs(x)>=100 else f'{x:
 
 
 def tables():
-    found = {n:json.loads((RESULTS/f'{n}.json').read_text()) for n in [*ORDER, 'scaling', 'matrix_rate', 'same_tokens', 'quality'] if (RESULTS/f'{n}.json').exists()}
+    found = {n:json.loads((RESULTS/f'{n}.json').read_text()) for n in [*ORDER, 'scaling', 'matrix_rate'] if (RESULTS/f'{n}.json').exists()}
     lines = ['| | unit | fastai | ulmfit_ext | ratio |', '|---|---|--:|--:|--:|']
     for n in ORDER:
         for r in found.get(n, {}).get('rows', []):
@@ -26,14 +26,6 @@ def tables():
         rows = {r['what']:r['ours'] for r in found['matrix_rate']['rows']}
         text += '\n\n| how near to the limit of the machine (`benchmarks/matrix_rate.py`) | |\n|---|--:|\n'
         text += '\n'.join(f"| {k} | {number(v)} {'GFLOP/s' if 'products' in k else '%'} |" for k, v in rows.items())
-    if 'same_tokens' in found:
-        rows = found['same_tokens']['rows']
-        toks, diff = (sum(r[k] for r in rows) for k in ('tokens', 'different'))
-        docs = [sum(r['documents'] for r in rows if r['what'].startswith(k)) for k in ('imdb', 'enwiki')]
-        text += f'\n\nThe tokens are fastai\'s: {diff or "none"} of {docs[0]:,} IMDb reviews and {docs[1]:,} articles of Wikipedia, {toks:,} tokens, comes out differently (`benchmarks/same_tokens.py`).'
-    if 'quality' in found:
-        text += '\n\nWhat bf16 costs in quality: a language model in bf16 with the loss in blocks, and in fp32 without (`benchmarks/quality.py`):\n\n| | ours | fp32 |\n|---|--:|--:|\n'
-        text += '\n'.join(f"| {r['what']} | {r['ours']:.3f} | {r['stock']:.3f} |" for r in found['quality']['rows'])
     return text
 
 
@@ -53,10 +45,10 @@ def transfer():
 
 
 if __name__=='__main__':
-    nb = json.loads(INDEX.read_text(encoding='utf8'))
-    for mark, make in {'<!-- benchmarks -->':tables, '<!-- transfer -->':transfer}.items():
-        text = make()
+    for page, mark, make in (('speed', '<!-- benchmarks -->', tables), ('accuracy', '<!-- transfer -->', transfer)):
+        file = PAGES/f'{page}.ipynb'
+        nb, text = json.loads(file.read_text(encoding='utf8')), make()
         print(text, end='\n\n')
         cell = next(c for c in nb['cells'] if c['cell_type']=='markdown' and ''.join(c['source']).startswith(mark))
         cell['source'] = f'{mark}\n{text}'.splitlines(keepends=True)
-    INDEX.write_text(json.dumps(nb, indent=1, ensure_ascii=False, sort_keys=True)+'\n', encoding='utf8')
+        file.write_text(json.dumps(nb, indent=1, ensure_ascii=False, sort_keys=True)+'\n', encoding='utf8')

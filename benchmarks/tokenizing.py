@@ -5,9 +5,9 @@ from common import imdb, main, pair, save, timed
 
 def one(which, n):
     from fastai.text.core import SpacyTokenizer, TokenizeWithRules
-    from ulmfit_ext.data.tokenize import TextTokenizer
+    from ulmfit_ext.data.tokenize import tokenize
     texts = imdb(int(n)).text.tolist()
-    tok, h = TextTokenizer() if which=='ours' else TokenizeWithRules(SpacyTokenizer()), hashlib.sha256()
+    tok, h = tokenize if which=='ours' else TokenizeWithRules(SpacyTokenizer()), hashlib.sha256()
     # hashing is not counted: tokens are kept, and compared afterwards
     s, toks = timed(lambda: [list(o) for o in tok(texts)])
     for o in toks: h.update('\n'.join(o).encode())

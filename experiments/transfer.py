@@ -1,6 +1,6 @@
 """What transfer is worth: test error by the number of labels, from scratch, with a language model of the task's text alone, and from pretrained ones
 
-    python benchmarks/transfer.py PRETRAINED FOLDER [TASK[:SOURCE[:PART[:LABELS]]] ...]
+    python experiments/transfer.py PRETRAINED FOLDER [TASK[:SOURCE[:PART[:LABELS]]] ...]
 
 PRETRAINED is what `finetune_lm` takes, FOLDER keeps language models, and classifiers while they learn. Finished cells are kept in results/transfer.jsonl: called again, the script
 goes on where it was (remove them when the weights are others). Sources are 'tf-idf', 'scratch', 'own' and 'pretrained'. A part is 'fwd' or 'bwd', that language model alone,
@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 import pandas as pd
+sys.path.insert(0, str(Path(__file__).parents[1]/'benchmarks'))
 from common import RESULTS, SOURCE_NAMES, TASK_NAMES, data, machine
 from fastai.torch_core import set_seed
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -23,6 +24,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 from ulmfit_ext.all import *
+from ulmfit_ext.train.precision import fast_bf16
+
+MINI = dict(emb_sz=256, n_hid=512, n_layers=3)
 
 SEEDS = (1, 2, 3)
 # numbers of labels with the classifier's epochs and batches, documents to watch; the language model's epochs, and of one that starts from nothing, batches, dropouts likewise (`own_dropout.py`) and loss
@@ -47,11 +51,11 @@ def language_model(task, source, direction, folder, train, extra, start):
             start = language_model(task.split('+')[0], source, direction, folder, train, None, start)
             corpus = TextCorpus.from_df(extra, valid_pct=.02, vocab=pretrained(start, direction).vocab)
         t = TASKS[task]
-        recipe = get_recipe('mini').replace(lm=dict(bs=t['lm_bs']))
+        recipe = get_recipe('default').replace(lm=dict(bs=t['lm_bs']))
         phase = recipe.pre if start is None else recipe.lm
         set_seed(42)
         finetune_lm(corpus.lm_dls(phase.bs, phase.seq_len, direction=='bwd', phase.vary_len), start, recipe, t['own' if start is None else 'lm'],
-                    run_dir=run, resume=True, config=SIZES['mini'] if start is None else None, softmax=t['softmax'], drop_mult=t['own_drop' if start is None else 'drop_mult'])
+                    run_dir=run, resume=True, config=MINI if start is None else None, cbs=BlockLoss(t['softmax']), drop_mult=t['own_drop' if start is None else 'drop_mult'])
     return run/'model'
 
 
@@ -66,13 +70,13 @@ def classify(task, lms, df, test, n, seed, runs):
     (epochs, bs), learns = TASKS[task]['sizes'][n], {}
     vocab = None if lms['fwd'] is None else pretrained(lms['fwd'], 'fwd').vocab
     corpus = TextCorpus.from_df(df, label_col='label', valid_col='is_valid', vocab=vocab, seed=seed)
-    recipe = get_recipe('mini').replace(clas=dict(bs=bs))
+    recipe = get_recipe('default').replace(clas=dict(bs=bs))
     if lms['fwd'] is None: recipe = recipe.replace(clas=dict(lr=.005, unfreeze='full', factor=1.)) # all of it learns from the start
     for k, lm in lms.items():
         set_seed(seed)
-        learns[k] = finetune_classifier(corpus.clas_dls(recipe.clas.bs, k=='bwd'), lm, recipe, epochs, run_dir=runs/k, resume=True, **({} if lm else dict(config=SIZES['mini'])))
+        learns[k] = finetune_classifier(corpus.clas_dls(recipe.clas.bs, k=='bwd'), lm, recipe, epochs, run_dir=runs/k, resume=True, config=None if lm else MINI)
     ens = Ensemble(learns['fwd'], learns.get('bwd'))
-    if not task.startswith('imdb'): return ens.evaluate(test.text, test.label)['error %'].to_dict()
+    if not task.startswith('imdb'): return ens.report(test.text, test.label)['error %'].to_dict()
     with TemporaryDirectory() as tmp:
         pred = load_predictor(ens.export(Path(tmp)/'model'), 'bf16' if fast_bf16() else 'fp32')
         return error_table(pred.outputs(test.text, progress=False), ens.targets(test.label), ens.task)['error %'].to_dict()
@@ -121,7 +125,7 @@ def report(log):
     d = pd.DataFrame(rows)
     parts = d.task.str.partition('+')
     d['task'], d['source'] = parts[0], parts[2].where(parts[2]!='', d.source)
-    d['what'] = d.source.where(d.source.isin(['tf-idf', 'scratch', 'own']), d.source+', '+d.model.replace('ensemble', 'both'))
+    d['what'] = d.source.where(d.source.isin(['tf-idf', 'scratch', 'own']), d.source+', '+d.model.replace(dict(ensemble='both', forward='fwd', backward='bwd')))
     d['labels'] = d.labels.replace(0, 5179)
     table = d.groupby(['task', 'what', 'labels']).error.agg(['mean', 'min', 'max', 'count']).round(4)
     print(table.to_string())

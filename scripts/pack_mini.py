@@ -2,7 +2,7 @@
 import shutil
 import sys
 from pathlib import Path
-from ulmfit_ext.models.weights import load_bundle, save_bundle
+from ulmfit_ext.models.bundle import load_bundle, save_bundle
 
 folder, out = Path(sys.argv[1]), Path(__file__).parents[1]/'ulmfit_ext'/'pretrained'/'mini'
 pair = {k:load_bundle(folder/k/'model', 'lm', k) for k in ('fwd', 'bwd')}

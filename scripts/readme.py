@@ -10,9 +10,6 @@ def output(o):
     if o['output_type']=='stream': return f"\n```text\n{''.join(o['text']).rstrip()}\n```\n" if o['name']=='stdout' else ''
     data = o.get('data', {})
     if 'text/markdown' in data: return '\n' + ''.join(data['text/markdown']).strip() + '\n'
-    if 'text/html' in data: # GitHub shows tables, but no styles
-        table = re.sub(r'<style.*?</style>|</?div[^>]*>| style="[^"]*"| border="1"| class="dataframe"', '', ''.join(data['text/html']), flags=re.S)
-        return '\n' + '\n'.join(l.strip() for l in table.strip().splitlines() if l.strip()) + '\n'
     return f"\n```text\n{''.join(data['text/plain']).rstrip()}\n```\n" if 'text/plain' in data else ''
 
 def cell(c):

@@ -117,9 +117,6 @@ def test_predict_keeps_what_the_table_says(trained, tmp_path):
     assert (res := ulmfit('predict', trained[0]/'model', 'new.csv', '--text-col', 'note', cwd=tmp_path)).returncode==0, res.stderr
     lines = (tmp_path/'new-predictions.csv').read_text().splitlines()
     assert lines[0]=='id,code,price,when,note,prediction,p_land,p_sea' and [l.rsplit(',', 3)[0] for l in lines[1:]]==['007,NA,1.10,2020-01-01,the boat sails', '008,,2,None,a train']
-    (tmp_path/'odd.csv').write_text(',a,a,note,\n1,2,3,the boat sails,\n')
-    assert (res := ulmfit('predict', trained[0]/'model', 'odd.csv', '--text-col', 'note', cwd=tmp_path)).returncode==0, res.stderr
-    assert [l.rsplit(',', 3)[0] for l in (tmp_path/'odd-predictions.csv').read_text().splitlines()]==[',a,a,note,', '1,2,3,the boat sails,']
     (tmp_path/'v1.2.jsonl').write_bytes('\ufeff{"id": 9007199254740993, "note": "the boat sails"}\n\n{"id": null, "1": true, "note": "a train"}\n'.encode())
     assert (res := ulmfit('predict', trained[0]/'model', 'v1.2.jsonl', '--text-col', 'note', cwd=tmp_path)).returncode==0, res.stderr
     assert [l.rsplit(',', 3)[0] for l in (tmp_path/'v1.2-predictions.csv').read_text().splitlines()]==['id,note,1', '9007199254740993,the boat sails,', ',a train,True']

@@ -135,7 +135,7 @@ def test_tables_read_as_they_are(tmp_path):
     (tmp_path/'a.csv').write_text('text,label\na boat,sea,\na train,land,\n')
     assert read_table(tmp_path/'a.csv').values.tolist()==[['a boat', 'sea'], ['a train', 'land']]
     (tmp_path/'a.jsonl').write_text('{"text": "a boat", "id": 9007199254740993, "date": "2020-01-01", "code": "007"}\n{"text": "a train", "id": null}\n')
-    df = read_table(tmp_path/'a.jsonl', as_written=True)
+    df = read_table(tmp_path/'a.jsonl', dtype=str)
     assert df.id.tolist()==[9007199254740993, None] and df.date[0]=='2020-01-01' and df.code[0]=='007'
     assert read_table(tmp_path/'a.jsonl').dtypes.id==float
     pd.testing.assert_frame_equal(read_table(tmp_path/'a.jsonl')[['text', 'date', 'code']], pd.read_json(tmp_path/'a.jsonl', lines=True, dtype=False)[['text', 'date', 'code']])

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
@@ -26,7 +27,7 @@ from ulmfit_ext.lm import finetune_lm, pretrain_lm
 from ulmfit_ext.models.loss import BlockLoss
 from ulmfit_ext.train.precision import AutoPrecision, fast_bf16
 from ulmfit_ext.train.recipe import Phase, get_recipe
-from ulmfit_ext.train.run import Checkpoint, fit_phase, read_checkpoint, write_checkpoint
+from ulmfit_ext.train.run import Checkpoint, PhaseProgress, fit_phase, read_checkpoint, write_checkpoint
 
 SHORT = get_recipe('default').replace(name='short', pre=dict(lr=1e-2, seq_len=10, bs=8), lm=dict(epochs=2, seq_len=10, bs=8), clas=dict(epochs=6, lr=2e-2, bs=10))
 
@@ -60,7 +61,7 @@ def test_every_phase_goes_on_where_it_stopped(data, backwards, tmp_path):
     whole, count = train(1), PowerCut(10**9)
     assert torch.equal(weights(train(1, count)), weights(whole))
     events = 10**9-count.n
-    for i, n in enumerate([1, 2, *random.Random(str(data)).sample(range(3, events), 4), events]):
+    for i, n in enumerate([1, 2, *random.Random(str(data)).sample(range(3, events), 3), events]):
         run = dict(run_dir=tmp_path/str(i))
         with pytest.raises(RuntimeError, match='power cut'): train(1, PowerCut(n), **run)
         with pytest.raises(FileExistsError): train(1, **run)
@@ -99,7 +100,7 @@ def test_the_whole_pipeline_goes_on_where_it_stopped(tmp_path):
     count = PowerCut(10**9)
     train(count)
     events = 10**9-count.n
-    for n in [3, *random.Random(0).sample(range(20, events), 4)]:
+    for n in [3, *random.Random(0).sample(range(20, events), 2)]:
         with pytest.raises(RuntimeError, match='power cut'): train(PowerCut(n), run_dir=tmp_path/str(n))
         assert np.array_equal(train(run_dir=tmp_path/str(n), resume=True).predict_proba(df.text), whole), n
     found = sorted(p.relative_to(tmp_path/'3').as_posix() for p in (tmp_path/'3').rglob('model.safetensors'))
@@ -131,10 +132,12 @@ def train_in_shell(folder, *args):
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory):
     d = tmp_path_factory.mktemp('shell')
-    notes(1000).to_csv(d/'text.csv', index=False)
+    notes(600).to_csv(d/'text.csv', index=False)
     (d/'short.json').write_text(SHORT.replace(pre=dict(epochs=2), lm=dict(epochs=3), clas=dict(epochs=8)).to_json())
     p = train_in_shell(d, 'whole')
-    assert p.wait(300)==0, p.stderr.read()
+    out, err = p.communicate(timeout=300)
+    assert p.returncode==0, err
+    (d/'out.txt').write_text(out, newline='')
     return d
 
 
@@ -146,7 +149,7 @@ def wait_for(process, done):
 
 def test_killed_at_random_moments(folder):
     rng, begun = random.Random(1), 0
-    for i in range(4):
+    for i in range(3):
         p = train_in_shell(folder, 'run', '--resume')
         files = lambda: {f:f.stat().st_mtime_ns for f in (folder/'run').rglob('*.safetensors')}
         before, changes, wanted = files(), set(), rng.randint(1, 4)
@@ -226,11 +229,26 @@ def test_callbacks_with_a_state_get_one_warning(tmp_path):
 
 
 def test_a_log_has_lines_and_no_carriage_returns(folder):
-    p = train_in_shell(folder, 'logged')
-    out, err = p.communicate(timeout=300)
-    assert p.returncode==0, err
+    out = (folder/'out.txt').read_bytes().decode()
     assert '\r' not in out and '█' not in out
-    for says in ('900 training and 100 validation documents', '[1/2] Language model, forward', '[2/2] Classifier, forward', 'in all', 'trains', 'top 1', 'TF-IDF', 'Written to logged'): assert says in out, says
+    for says in ('540 training and 60 validation documents', '[1/2] Language model, forward', '[2/2] Classifier, forward', 'in all', 'trains', 'top 1', 'TF-IDF', 'Written to whole'): assert says in out, says
+
+
+@pytest.mark.parametrize('losses,keep,says', [([.5, .4, .9], 'last', 'lowest in epoch 2 (0.400), and rose to 0.900: the last weights'), ([.5, .4, .9], 'best', 'its weights'), ([.9, .4], 'best', '')])
+def test_rising_validation_loss_is_pointed_out(losses, keep, says, capsys):
+    bar = PhaseProgress()
+    bar.log = SimpleNamespace(rows=[dict(valid_loss=l) for l in losses], keep=keep)
+    bar.end()
+    out = capsys.readouterr().out
+    assert says in out and bool(out)==bool(says)
+
+
+def test_a_phase_begins_with_a_whole_pass():
+    dls = lm_corpus(False)
+    steps, chunks = len(dls.train), dls.train.n_chunks
+    dls.train.n_pass = 1 # after lr_find, for example
+    finetune_lm(dls, None, SHORT, epochs=1, config=TINY, progress=False)
+    assert chunks>1 and dls.train.n_pass==2*chunks
 
 
 def test_nothing_is_printed_when_asked(capsys):

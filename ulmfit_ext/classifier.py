@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['METRICS', 'classifier_learner', 'finetune_classifier', 'show_results']
 
-# %% ../nbs/31_classifier.ipynb #803952b2
+# %% ../nbs/31_classifier.ipynb #1ff92849
 import numpy as np
 import pandas as pd
 import torch
@@ -28,15 +28,16 @@ from .train.run import check_run_dir
 from .data.loaders import SPACE, mix_documents, settings_of
 from .models.bundle import load_state, overlap, remap_vocab, state_hash
 from .models.encoder import text_classifier
-from .lm import check_dls, check_learner_kwargs, check_start, choose_recipe, default_cbs, lm_bundle, named, split_cbs, train_phase, used_recipe
+from .lm import check_dls, check_start, choose_recipe, default_cbs, lm_bundle, named, split_cbs, train_phase, used_recipe
 
-# %% ../nbs/31_classifier.ipynb #e35461c6
+# %% ../nbs/31_classifier.ipynb #c0f711a9
 def _encoder_state(bundle, dls, remap):
     "The encoder's tensors for the vocabulary of `dls`"
     vocab = dls.text_vocab
     if bundle.vocab==vocab: return bundle.encoder_state()
     if not remap:
-        same = 'the same words in another order' if sorted(bundle.vocab)==sorted(vocab) else f'{overlap(bundle.vocab, vocab):.0%} of its words in common'
+        shared = f'{overlap(bundle.vocab, vocab):.0%} of its words in common'
+        same = 'the same words in another order' if sorted(bundle.vocab)==sorted(vocab) else shared
         raise ValueError(f"the data's vocabulary, {len(vocab)} words, is not the encoder's, {len(bundle.vocab)} words ({same}): "
                          "make the data with the encoder's vocabulary, or move the embeddings with remap=True")
     return remap_vocab(bundle.encoder_state(), bundle.vocab, vocab)
@@ -45,13 +46,16 @@ def _class_weights(dls, given):
     "One weight for each class, as a tensor"
     labels,task,y = dls.labels,dls.task,list(dls.train_ds.tls[-1])
     if task=='regression': raise ValueError("class_weights are given, but the targets are numbers: leave them out")
-    if isinstance(given, str) and given!='balanced': raise ValueError(f"class_weights is {given!r}: expected 'balanced', one weight for each class, or a dict")
+    if isinstance(given, str) and given!='balanced':
+        raise ValueError(f"class_weights is {given!r}: expected 'balanced', one weight for each class, or a dict")
     if isinstance(given, dict):
-        if missing := [l for l in labels if l not in given]: raise ValueError(f"class_weights has none for {missing[0]!r}: expected one for each of {labels}")
+        if missing := [l for l in labels if l not in given]:
+            raise ValueError(f"class_weights has none for {missing[0]!r}: expected one for each of {labels}")
         w = np.array([given[l] for l in labels])
     elif not isinstance(given, str): w = np.asarray(given, dtype=float)
     elif task=='single':
-        if absent := set(range(len(labels)))-{int(o) for o in y}: raise ValueError(f"class {labels[min(absent)]!r} has no training document, so no balanced weight: add some, or give weights")
+        if absent := set(range(len(labels)))-{int(o) for o in y}:
+            raise ValueError(f"class {labels[min(absent)]!r} has no training document, so no balanced weight: add some, or give weights")
         w = compute_class_weight('balanced', classes=np.arange(len(labels)), y=[int(o) for o in y])
     else: # documents without a label over those with it
         has = torch.stack([o.float() for o in y]).mean(0).clamp(min=1e-3)
@@ -66,7 +70,7 @@ def _loss(dls, class_weights):
 
 METRICS = {'single':accuracy, 'multi':accuracy_multi, 'regression':rmse}
 
-# %% ../nbs/31_classifier.ipynb #9e2b64d4
+# %% ../nbs/31_classifier.ipynb #001fd77f
 @delegates(Learner.__init__, but='splitter')
 def classifier_learner(
     dls:DataLoaders, # Of classifier batches
@@ -84,29 +88,38 @@ def classifier_learner(
     "Return an AWD-LSTM classifier for `dls` with a language model's encoder; all groups trainable"
     dls = mix_documents(dls)
     check_dls(dls)
-    if dls.task=='lm': raise ValueError("the data has no labels: expected classifier DataLoaders, from TextDataLoaders with label_col or a corpus's clas_dls()")
-    if (vocab := dls.text_vocab)[1] not in (PAD, SPACE+PAD): raise ValueError(f"the data's vocabulary has {vocab[1]!r} in place 1, which pads short documents: expected {PAD!r} there, as fastai's make_vocab gives")
-    if loss_func is not None and class_weights is not None: raise ValueError("loss_func and class_weights are both given: put the weights into the loss, or leave it out")
-    if y_range is not None and (len(y_range := tuple(map(float, y_range)))!=2 or not y_range[0]<y_range[1]): raise ValueError(f"y_range is {y_range}: expected the lowest and the highest answer")
+    if dls.task=='lm':
+        raise ValueError("the data has no labels: "
+                         "expected classifier DataLoaders, from TextDataLoaders with label_col or a corpus's clas_dls()")
+    if (vocab := dls.text_vocab)[1] not in (PAD, SPACE+PAD):
+        raise ValueError(f"the data's vocabulary has {vocab[1]!r} in place 1, which pads short documents: "
+                         f"expected {PAD!r} there, as fastai's make_vocab gives")
+    if loss_func is not None and class_weights is not None:
+        raise ValueError("loss_func and class_weights are both given: put the weights into the loss, or leave it out")
+    if y_range is not None and (len(y_range := tuple(map(float, y_range)))!=2 or not y_range[0]<y_range[1]):
+        raise ValueError(f"y_range is {y_range}: expected the lowest and the highest answer")
     phase = get_recipe('paper').clas if phase is None else phase
-    check_learner_kwargs(kwargs, phase)
     bundle = lm_bundle(encoder, dls.direction)
     check_start(dls, bundle, config, 'the encoder', 'use another')
     state = None if bundle is None else _encoder_state(bundle, dls, remap)
     sizes = {k:(bundle.config['arch'] if bundle else {**awd_lstm_lm_config, **(config or {})})[k] for k in ('emb_sz','n_hid','n_layers')}
-    arch = dict(n_out=get_c(dls), config=sizes, seq_len=phase.seq_len, max_len=phase.max_len, lin_ftrs=list(phase.lin_ftrs), y_range=y_range)
+    arch = dict(n_out=get_c(dls), config=sizes, seq_len=phase.seq_len, max_len=phase.max_len,
+                lin_ftrs=list(phase.lin_ftrs), y_range=y_range)
     model = text_classifier(len(vocab), **{**arch, 'config':{**phase.dropouts(), **sizes}}, ps=list(phase.head_p))
     if state is not None: load_state(model[0].module, state, 'the encoder')
     # validation is in fp32: in bf16 a document's answer would depend on its batch
+    for cb in L(cbs):
+        if isinstance(cb, AutoPrecision): cb.valid = False
     learn = TextLearner(dls, model, alpha=phase.alpha, beta=phase.beta, loss_func=loss_func or _loss(dls, class_weights),
-                        splitter=awd_lstm_clas_split, opt_func=kwargs.pop('opt_func', phase.opt_func()), metrics=METRICS[dls.task] if metrics is None else metrics,
+                        splitter=awd_lstm_clas_split, opt_func=kwargs.pop('opt_func', phase.opt_func()),
+                        metrics=METRICS[dls.task] if metrics is None else metrics,
                         cbs=L(cbs)+default_cbs(cbs, AutoPrecision(valid=False), FreeMemory()), **kwargs)
     learn.meta = dict(kind='classifier', direction=dls.direction, arch=arch, task=dls.task, labels=dls.labels, tokenizer=settings_of(dls),
                       precision=learn.auto_precision.chosen(dls.device))
     learn.starts_from = None if state is None else state_hash(state)
     return learn
 
-# %% ../nbs/31_classifier.ipynb #0ce98bc2
+# %% ../nbs/31_classifier.ipynb #e6ec0b8b
 @delegates(classifier_learner, but=['phase','metrics','loss_func','remap','config'], keep=True)
 def finetune_classifier(
     dls:DataLoaders, # fastai classifier `DataLoaders`, forward or backward; their batch size counts
@@ -129,7 +142,7 @@ def finetune_classifier(
     check_dls(dls)
     bundle = lm_bundle(encoder, dls.direction)
     base = choose_recipe(recipe, bundle and bundle.config)
-    used = used_recipe(base, 'clas', dls, cbs, epochs, lr, drop_mult)
+    used = used_recipe(base, 'clas', dls, cbs, epochs, lr, drop_mult, kwargs.pop('wd', None))
     own,rest = split_cbs(cbs)
     learn = classifier_learner(dls, bundle, used.clas, class_weights=class_weights, y_range=y_range, cbs=own, **kwargs)
     learn.meta['finetune_recipe'] = named(base)

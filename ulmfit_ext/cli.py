@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import Annotated, Optional
 import typer
 
-# %% ../nbs/70_cli.ipynb #e9515d63
-app = typer.Typer(add_completion=False, no_args_is_help=True, context_settings=dict(help_option_names=['-h','--help']), pretty_exceptions_enable=False, rich_markup_mode=None,
-                  help="ULMFiT text classification: a language model learns from all your text, then a classifier from your labels, forward and backward.")
+# %% ../nbs/70_cli.ipynb #a01b0f04
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None,
+                  context_settings=dict(help_option_names=['-h','--help']),
+                  help="Classify text: a language model learns from all your text, then a classifier from your labels.")
 Direction = Enum('Direction', {k:k for k in ('both','fwd','bwd')}, type=str)
 Softmax = Enum('Softmax', {k:k for k in ('full','sampled')}, type=str)
 Precision = Enum('Precision', {k:k for k in ('auto','bf16','fp32')}, type=str)
@@ -41,7 +42,7 @@ def _for_people():
     "Say errors in one sentence, and after Ctrl-C how to go on"
     try:
         with warnings.catch_warnings():
-            for w in (DeprecationWarning, FutureWarning): warnings.filterwarnings('ignore', category=w) # fastai's import warns of torch's future
+            for w in (DeprecationWarning, FutureWarning): warnings.filterwarnings('ignore', category=w) # of fastai's import
             warnings.showwarning = lambda message, *a, **kw: typer.secho(f'Note: {message}', fg='yellow', err=True)
             yield
     except KeyboardInterrupt as e:
@@ -58,33 +59,31 @@ def _stem(path): return re.sub(r'\.(csv|tsv|jsonl?|parquet)(\.(gz|xz|bz2|zst))?$
 def _sizes(sizes, pretrained):
     "AWD-LSTM's sizes as a `config`, for a model from scratch"
     if pretrained is not None:
-        if sizes: raise ValueError(f"--sizes is for a model from scratch, but {str(pretrained)!r} has its own: leave --sizes out, or use --pretrained none")
+        if sizes:
+            raise ValueError(f"--sizes is for a model from scratch, but {str(pretrained)!r} has its own: "
+                             "leave --sizes out, or use --pretrained none")
         return None
     try: return dict(zip(('emb_sz','n_hid','n_layers'), map(int, (sizes or '256,640,3').split(',')), strict=True))
-    except ValueError: raise ValueError(f"--sizes is {sizes!r}: expected three numbers, of the embedding, the hidden layers and how many layers: 256,640,3") from None
+    except ValueError:
+        raise ValueError(f"--sizes is {sizes!r}: expected three numbers, of the embedding, the hidden layers and how many layers: "
+                         "256,640,3") from None
 
 def _own_cbs(precision, softmax=None):
     from ulmfit_ext.train.precision import AutoPrecision
     from ulmfit_ext.models.loss import BlockLoss
     return ([] if precision=='auto' else [AutoPrecision(precision)]) + ([] if softmax is None else [BlockLoss(softmax)])
 
-# %% ../nbs/70_cli.ipynb #dfd732b2
-def _read_labeled(paths, encoding, label_col, as_text):
-    from pandas.api.types import is_numeric_dtype
-    from ulmfit_ext.data.corpus import read_table
-    def read(**kw): return [None if p is None else read_table(p, encoding, **kw) for p in paths]
-    dfs = read()
-    mixed = len({is_numeric_dtype(d[label_col]) for d in dfs if d is not None and label_col in d})>1
-    return read(dtype={label_col:str}) if as_text and mixed else dfs
-
+# %% ../nbs/70_cli.ipynb #7e256fae
 def _check_test(df, path, text_col, label_col, label_delim, classes, task):
     "The test texts and labels; raise `ValueError` unless they fit what is trained"
     from ulmfit_ext.data.corpus import check_texts
     from ulmfit_ext.infer.predict import targets_of
     texts = check_texts(df, text_col, str(path))
-    if label_col not in df: raise ValueError(f"{str(path)!r} has no column {label_col!r}: it has {list(df.columns)}; name the right one with --label-col")
+    if label_col not in df:
+        raise ValueError(f"{str(path)!r} has no column {label_col!r}: it has {list(df.columns)}; name the right one with --label-col")
     labels = df[label_col]
-    if label_delim is None and labels.isna().any(): raise ValueError(f"column {label_col!r} of {str(path)!r} is missing in {labels.isna().sum()} of {len(df)} rows: drop them")
+    if label_delim is None and labels.isna().any():
+        raise ValueError(f"column {label_col!r} of {str(path)!r} is missing in {labels.isna().sum()} of {len(df)} rows: drop them")
     if label_delim is not None: labels = [[s.strip() for s in str(o).split(label_delim) if s.strip()] for o in labels.fillna('')]
     try: targets_of(labels, task, classes)
     except ValueError as e: raise ValueError(f"{str(path)!r}: {e}") from e
@@ -99,8 +98,13 @@ def _save_plots(clf, folder, outputs=None, y=None):
     from ulmfit_ext.train.unfreeze import plot_stages
     name,learn = next(iter(clf.learns.items()))
     lm,layers = clf.lms[name],['embedding',*(f'rnn {i}' for i in range(len(learn.model[0].module.rnns))),'head']
-    def loss(l, title): return lambda ax: (ax.plot(l.history.step, l.history.loss, lw=.8), ax.set(title=title, xlabel='step', ylabel='training loss, smoothed'))
-    plots = {'rates.png':[lambda ax: plot_lrs(lm.history, [*layers[1:-1], 'embedding'], ax).set_title('language model'), lambda ax: plot_lrs(learn.history, layers, ax).set_title('classifier')],
+    def loss(l, title):
+        def draw(ax):
+            ax.plot(l.history.step, l.history.loss, lw=.8)
+            ax.set(title=title, xlabel='step', ylabel='training loss, smoothed')
+        return draw
+    def rates(l, labels, title): return lambda ax: plot_lrs(l.history, labels, ax).set_title(title)
+    plots = {'rates.png':[rates(lm, [*layers[1:-1], 'embedding'], 'language model'), rates(learn, layers, 'classifier')],
              'stages.png':[lambda ax: plot_stages(learn.recipe.clas.stages(len(layers)), layers, ax)],
              'loss.png':[loss(lm, 'language model'), loss(learn, 'classifier')]}
     if clf.task=='single': plots['confusion.png'] = [lambda ax: clf.plot_confusion(outputs, y, ax)]
@@ -112,13 +116,13 @@ def _save_plots(clf, folder, outputs=None, y=None):
         except Exception as e: warnings.warn(f"{file} could not be drawn ({e})")
         finally: plt.close(fig)
 
-# %% ../nbs/70_cli.ipynb #a1fa619a
+# %% ../nbs/70_cli.ipynb #1e9e2c13
 _text_col = Annotated[str, typer.Option(help="Column with the texts.")]
 _label_col = Annotated[str, typer.Option(help="Column with the labels.")]
 _encoding = Annotated[str, typer.Option(help="Encoding of text files.")]
 _lang = Annotated[str, typer.Option(help="Language of the texts, as spaCy names it.")]
 _seed = Annotated[int, typer.Option(help="The same seed gives the same result on the same machine.")]
-_recipe = Annotated[Optional[str], typer.Option(help="'default', 'paper', 'scripts', 'fastai', or a .json file with a recipe. Default: the one that the weights name.")]
+_recipe = Annotated[Optional[str], typer.Option(help="'default', 'paper', 'scripts', 'fastai', or a .json file.")]
 _precision = Annotated[Precision, typer.Option(help="Number format; 'auto' is bf16 where that is faster.")]
 _resume = Annotated[bool, typer.Option('--resume', help="Go on with the run in that folder.")]
 _size_help = "Sizes of a model from scratch: embedding, hidden, layers. Default: 256,640,3."
@@ -133,7 +137,7 @@ def train(
     regression:Annotated[bool, typer.Option('--regression', help="Treat integer labels as regression targets.")]=False,
     unlabeled:Annotated[Optional[Path], typer.Option(help="More texts for the language model, without labels.")]=None,
     minutes:Annotated[Optional[float], typer.Option(help="Cut epochs so that training takes about so long.")]=None,
-    pretrained:Annotated[str, typer.Option(help="'mini' (English), 'wt103' (English, downloaded), the folder of a language model, or 'none'.")]='mini',
+    pretrained:Annotated[str, typer.Option(help="'mini' (English), 'wt103', a language model's folder, or 'none'.")]='mini',
     recipe:_recipe=None,
     lm_epochs:Annotated[Optional[int], typer.Option(min=1, help="Epochs of the language model, in place of the recipe's.")]=None,
     epochs:Annotated[Optional[int], typer.Option(min=1, help="Epochs of the classifier, in place of the recipe's.")]=None,
@@ -155,12 +159,16 @@ def train(
         check_run_dir(out, resume)
         if recipe is not None: get_recipe(recipe)
         config,began = _sizes(sizes, start),time.time()
-        df,more,tst = _read_labeled((table, valid, test), encoding, label_col, not regression and label_delim is None)
+        df,more,tst = (p and read_table(p, encoding, None if regression else {label_col:str}) for p in (table, valid, test))
         if valid is not None: df = pd.concat([df.assign(is_valid=False), more.assign(is_valid=True)], ignore_index=True)
-        if tst is not None: texts,labels = _check_test(tst, test, text_col, label_col, label_delim, *check_labels(df, label_col, label_delim, regression)[1:])
-        given = [dict(config=config, **({} if e is None else dict(epochs=e))) for e in (lm_epochs, epochs)]
-        clf = ulmfit(df, text_col, label_col, None if unlabeled is None else read_table(unlabeled, encoding), start, recipe, _backwards[direction.value], seed=seed, minutes=minutes,
-                     lm_kwargs=given[0], clas_kwargs={k:v for k,v in given[1].items() if k!='config'}, run_dir=out, resume=resume, cbs=_own_cbs(precision.value),
+        if tst is not None:
+            known = check_labels(df, label_col, label_delim, regression)[1:]
+            texts,labels = _check_test(tst, test, text_col, label_col, label_delim, *known)
+        extra = unlabeled and read_table(unlabeled, encoding)
+        lm_kwargs,clas_kwargs = ({} if e is None else dict(epochs=e) for e in (lm_epochs, epochs))
+        clf = ulmfit(df, text_col, label_col, extra, start, recipe, _backwards[direction.value], seed=seed, minutes=minutes,
+                     lm_kwargs=dict(lm_kwargs, config=config), clas_kwargs=clas_kwargs, run_dir=out, resume=resume,
+                     cbs=_own_cbs(precision.value),
                      valid_col=None if valid is None else 'is_valid', lang=lang, label_delim=label_delim, regression=regression)
         outputs = y = None
         if tst is not None:
@@ -174,25 +182,25 @@ def train(
         files = ', '.join(sorted(p.name for p in out.iterdir() if not p.name.startswith('.')))
         print(f'\n{duration(time.time()-began)}. Written to {out}: {files}\nTry:  ulmfit predict {out} FILE')
 
-# %% ../nbs/70_cli.ipynb #053921f4
+# %% ../nbs/70_cli.ipynb #89af76cc
 @app.command()
 def pretrain(
-    files:Annotated[list[Path], typer.Argument(metavar='FILES...', help="General text: .txt files, folders of them, or tables (.jsonl, .csv, .tsv, .parquet).")],
+    files:Annotated[list[Path], typer.Argument(metavar='FILES...', help="General text: .txt files, folders of them, or tables.")],
     out:Annotated[Path, typer.Option(help="New folder for the language model.")],
     backwards:Annotated[bool, typer.Option('--backwards', help="Read from the end.")]=False,
     text_col:_text_col='text',
     valid:Annotated[Optional[list[Path]], typer.Option(help="Texts for validation. Default: a hundredth of FILES.")]=None,
-    pretrained:Annotated[Optional[str], typer.Option(help="Go on from 'mini', 'wt103', or the folder of a language model of this direction. Default: from scratch.")]=None,
-    embeddings:Annotated[Optional[Path], typer.Option(help="Folder of a language model, of either direction, whose word embeddings to start from.")]=None,
+    pretrained:Annotated[Optional[str], typer.Option(help="Go on from 'mini', 'wt103', or a language model's folder.")]=None,
+    embeddings:Annotated[Optional[Path], typer.Option(help="Folder of a language model whose word embeddings to start from.")]=None,
     sizes:Annotated[Optional[str], typer.Option(help=_size_help)]=None,
-    softmax:Annotated[Softmax, typer.Option(help="Train on all words, or on samples until the last tenth of the steps, which is faster.")]='full',
+    softmax:Annotated[Softmax, typer.Option(help="Train on all words, or, faster, on samples until the last tenth.")]='full',
     max_vocab:Annotated[int, typer.Option(min=100, help="Most words in the vocabulary.")]=60000,
     max_tokens:Annotated[Optional[int], typer.Option(min=1, help="Train on a sample of documents with about so many tokens.")]=None,
     epochs:Annotated[Optional[int], typer.Option(min=1, help="Passes over the text, in place of the recipe's.")]=None,
     lr:Annotated[Optional[float], typer.Option(help="Peak learning rate, in place of the recipe's.")]=None,
     recipe:_recipe=None, lang:_lang='en', encoding:_encoding='utf-8', seed:_seed=42, precision:_precision='auto', resume:_resume=False,
 ):
-    "Train a language model on general text. With --out general/fwd, and once more with --backwards --out general/bwd, then:  ulmfit train TRAIN --pretrained general"
+    "Train a language model on general text: --out general/fwd, then --backwards --out general/bwd, for  ulmfit train --pretrained general"
     with _for_people():
         from ulmfit_ext.train.run import check_run_dir
         check_run_dir(out, resume)
@@ -205,20 +213,26 @@ def pretrain(
         config,bundle = _sizes(sizes, start),get_pretrained(start, 'bwd' if backwards else 'fwd')
         words = None if embeddings is None else any_bundle(embeddings, 'lm')
         for b in (bundle,words):
-            if b and b.config['tokenizer'] and b.config['tokenizer']['lang']!=lang: raise ValueError(f"the model was trained on {b.config['tokenizer']['lang']!r}, --lang is {lang!r}: use a model of the same language")
-        if words and bundle: raise ValueError("--embeddings and --pretrained are both given: a pretrained model has its own embeddings, so leave one out")
+            if b and b.config['tokenizer'] and b.config['tokenizer']['lang']!=lang:
+                raise ValueError(f"the model was trained on {b.config['tokenizer']['lang']!r}, --lang is {lang!r}: "
+                                 "use a model of the same language")
+        if words and bundle:
+            raise ValueError("--embeddings and --pretrained are both given: a pretrained model has its own embeddings, so leave one out")
         print('Reading and tokenising', flush=True)
-        corpus = TextCorpus.from_files(files, text_col, valid, max_tokens=max_tokens, seed=seed, lang=lang, max_vocab=max_vocab, encoding=encoding)
+        how = dict(max_tokens=max_tokens, seed=seed, lang=lang, max_vocab=max_vocab, encoding=encoding)
+        corpus = TextCorpus.from_files(files, text_col, valid, **how)
         print(corpus, flush=True)
         set_seed(seed)
-        learn = pretrain_lm(corpus.lm_dls(rec.pre.bs, rec.pre.seq_len, backwards, rec.pre.vary_len), rec, epochs, lr, words, bundle, out, resume,
+        dls = corpus.lm_dls(rec.pre.bs, rec.pre.seq_len, backwards, rec.pre.vary_len)
+        learn = pretrain_lm(dls, rec, epochs, lr, words, bundle, out, resume,
                             cbs=_own_cbs(precision.value, softmax.value), config=config)
         print(f"\nValidation perplexity {learn.meta['metrics'].get('perplexity', float('nan')):.1f}. The model is in {out/'model'}")
 
-# %% ../nbs/70_cli.ipynb #6c47fab2
+# %% ../nbs/70_cli.ipynb #d0fc9416
 def _new_file(path):
     if path.exists(): raise FileExistsError(f"{str(path)!r} exists: name a new file with --out, or remove that one")
-    if not path.parent.is_dir(): raise FileNotFoundError(f"there is no folder {str(path.parent)!r}: make it, or name another file with --out")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {str(path.parent)!r}: make it, or name another file with --out")
     return path
 
 @app.command()
@@ -237,11 +251,13 @@ def predict(
         from ulmfit_ext.data.corpus import check_texts, read_table
         from ulmfit_ext.infer.predict import decode, load_predictor
         out = _new_file(out or table.with_name(_stem(table)+'-predictions.csv'))
-        df = read_table(table, encoding, as_written=True)
+        df = read_table(table, encoding, str).fillna('')
         texts,pred = check_texts(df, text_col, str(table)),load_predictor(model)
         names = ['prediction', *(f'p_{l}' for l in pred.labels or [])]
-        if taken := [n for n in names if n in df]: raise ValueError(f"{str(table)!r} has a column {taken[0]!r} already: rename it, or drop it")
-        if pred.task=='multi' and (bad := [l for l in pred.labels if label_delim in str(l)]): raise ValueError(f"label {bad[0]!r} contains {label_delim!r}: choose another --label-delim")
+        if taken := [n for n in names if n in df]:
+            raise ValueError(f"{str(table)!r} has a column {taken[0]!r} already: rename it, or drop it")
+        if pred.task=='multi' and (bad := [l for l in pred.labels if label_delim in str(l)]):
+            raise ValueError(f"label {bad[0]!r} contains {label_delim!r}: choose another --label-delim")
         probs = pred.predict_proba(texts, progress=sys.stderr.isatty())
         answers = decode(probs, pred.task, pred.labels)
         if pred.task=='multi': answers = [label_delim.join(map(str, a)) for a in answers]
@@ -249,7 +265,7 @@ def predict(
         write_file(out, pd.concat([df, added], axis=1).to_csv(index=False).encode())
         print(f'{len(df)} predictions in {out}')
 
-# %% ../nbs/70_cli.ipynb #57ea39f5
+# %% ../nbs/70_cli.ipynb #d79aab96
 @app.command()
 def demo(
     out:Annotated[Path, typer.Option(help="New folder for model, results and plots.")]=Path('demo'),
@@ -269,8 +285,8 @@ def demo(
         df = passages(n_each=n_each).sample(frac=1, random_state=seed)
         rank = df.groupby('label').cumcount()
         test,labeled,unlabeled = df[rank<80],df[(rank>=80)&(rank<140)],df[rank>=140]
-        clf = ulmfit(labeled, unlabeled=unlabeled, valid_pct=.15, backwards=_backwards[direction.value], seed=seed, run_dir=out, resume=resume,
-                     lm_kwargs=dict(epochs=3), clas_kwargs=dict(epochs=12))
+        clf = ulmfit(labeled, unlabeled=unlabeled, valid_pct=.15, backwards=_backwards[direction.value], seed=seed, run_dir=out,
+                     resume=resume, lm_kwargs=dict(epochs=3), clas_kwargs=dict(epochs=12))
         outputs,y = clf.outputs(test.text),targets_of(test.label, clf.task, clf.labels)
         res = clf.report(test.text, test.label)
         print(f'\nTest, {len(test)} passages\n{res.round(1).to_string()}')

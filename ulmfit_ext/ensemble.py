@@ -5,13 +5,16 @@
 # %% auto #0
 __all__ = ['check_aligned', 'Ensemble', 'tfidf_rival', 'verdict', 'token_seconds', 'phase_seconds', 'ulmfit']
 
-# %% ../nbs/45_ensemble.ipynb #d059c69f
+# %% ../nbs/45_ensemble.ipynb #a07d4c84
+import json
 import time
+import warnings
 from pathlib import Path
 import numpy as np
 import pandas as pd
 from fastcore.all import L, delegates, patch
 from fastai.callback.core import Callback, CancelFitException
+from fastai.data.core import test_set
 from fastai.text.core import UNK
 from fastai.torch_core import set_seed
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -28,7 +31,7 @@ from .lm import choose_recipe, finetune_lm, lm_learner, split_cbs
 from .classifier import classifier_learner, finetune_classifier
 from .infer.predict import NAMES, Predictor, as_texts, check_pair, document_errors, error_table, targets_of
 
-# %% ../nbs/45_ensemble.ipynb #ea04208b
+# %% ../nbs/45_ensemble.ipynb #15fb5318
 def _documents(dls):
     "The validation documents of `dls`, as words in reading order"
     vocab = np.array(dls.text_vocab, dtype=object)
@@ -38,22 +41,25 @@ def check_aligned(fwd, bwd):
     "Raise `ValueError` unless two learners read the same validation documents in different directions"
     a,b = fwd.dls,bwd.dls
     for name,dls,want in (('first',a,'fwd'),('second',b,'bwd')):
-        if dls.direction!=want: raise ValueError(f"the {name} model reads {dls.direction}: expected {want}; an ensemble is Ensemble(forward, backward)")
-    if (a.task,a.labels)!=(b.task,b.labels): raise ValueError(f"the models answer {a.labels or a.task} and {b.labels or b.task}: expected the same classes in the same order")
-    if len(a.valid_ds)!=len(b.valid_ds): raise ValueError(f"the models have {len(a.valid_ds)} and {len(b.valid_ds)} validation documents: split the data the same way, with a seed")
+        if dls.direction!=want:
+            raise ValueError(f"the {name} model reads {dls.direction}: expected {want}; an ensemble is Ensemble(forward, backward)")
+    if (a.task,a.labels)!=(b.task,b.labels):
+        raise ValueError(f"the models answer {a.labels or a.task} and {b.labels or b.task}: expected the same classes in the same order")
+    if len(a.valid_ds)!=len(b.valid_ds):
+        raise ValueError(f"the models have {len(a.valid_ds)} and {len(b.valid_ds)} validation documents: "
+                         "split the data the same way, with a seed")
     both = set(a.text_vocab) & set(b.text_vocab) # a word that one of them does not know may be any
     for i,(p,q) in enumerate(zip(_documents(a), _documents(b))):
         if [w if w in both else UNK for w in p]!=[w if w in both else UNK for w in q]:
             raise ValueError(f"validation document {i} is not the same for both models: split and order the data the same way, with a seed")
     for i,(p,q) in enumerate(zip(a.valid_ds.tls[-1], b.valid_ds.tls[-1])):
-        if not np.array_equal(p, q): raise ValueError(f"validation document {i} has label {p} for one model and {q} for the other: label the data the same way")
+        if not np.array_equal(p, q):
+            raise ValueError(f"validation document {i} has label {p} for one model and {q} for the other: label the data the same way")
 
 def _encode(learns, texts):
     "Ids by direction, from each learner's own pipeline"
-    def ids(learn):
-        dl = learn.dls.test_dl(texts)
-        return [np.asarray(dl.do_item(i)[0]) for i in range(len(texts))]
-    return {k:ids(l) if texts else [] for k,l in learns.items()}
+    def ids(dls): return [np.asarray(dls.valid.after_item(x)[0]) for x in test_set(dls.valid_ds, texts)]
+    return {k:ids(l.dls) if texts else [] for k,l in learns.items()}
 
 class Ensemble:
     "A forward and a backward classifier, whose predictions are averaged; one of them may be `None`"
@@ -67,11 +73,12 @@ class Ensemble:
             if not hasattr(l, 'meta'): raise ValueError("the learner was not made by ulmfit_ext: expected one from finetune_classifier")
         if len(self.learns)==2: check_aligned(fwd, bwd)
         self.fwd,self.bwd,self.rival,dls = fwd,bwd,None,next(iter(self.learns.values())).dls
-        self.predictor = Predictor({k:l.model for k,l in self.learns.items()}, lambda texts: _encode(self.learns, texts), dls.task, dls.labels)
+        models = {k:l.model for k,l in self.learns.items()}
+        self.predictor = Predictor(models, lambda texts: _encode(self.learns, texts), dls.task, dls.labels)
         self.task,self.labels = dls.task,dls.labels
     def __repr__(self): return repr(self.predictor).replace('Predictor', 'Ensemble')
 
-# %% ../nbs/45_ensemble.ipynb #ffc2055a
+# %% ../nbs/45_ensemble.ipynb #058ca44b
 @patch
 def predict(self:Ensemble, texts) -> list:
     "Return a label, a list of labels, or a number for each text"
@@ -91,8 +98,10 @@ def outputs(self:Ensemble, texts) -> dict:
 def valid_outputs(self:Ensemble) -> tuple: # (outputs by name, targets)
     "Return outputs and targets of the validation documents; raise `ValueError` if there are none"
     dls = [l.dls for l in self.learns.values()]
-    if not all(len(d.valid_ds) for d in dls): raise ValueError("the models have no validation documents (an exported learner keeps none): use report(texts, labels)")
-    res = self.predictor.outputs_of({k:[np.asarray(x) for x in l.dls.valid_ds.tls[0]] for k,l in self.learns.items()}, progress=False)
+    if not all(len(d.valid_ds) for d in dls):
+        raise ValueError("the models have no validation documents (an exported learner keeps none): use report(texts, labels)")
+    def ids(dls): return [np.asarray(dls.valid.do_item(i)[0]) for i in range(len(dls.valid_ds))]
+    res = self.predictor.outputs_of({k:ids(l.dls) for k,l in self.learns.items()}, progress=False)
     if self.rival: res['TF-IDF'] = self.rival(self.valid_texts)
     return res,np.array([np.asarray(y) for y in dls[0].valid_ds.tls[-1]])
 
@@ -126,10 +135,11 @@ def export(self:Ensemble, path) -> Path: # The new folder, with a bundle for eac
         for k,b in bundles.items(): save_bundle(b, tmp/k)
     return Path(path)
 
-# %% ../nbs/45_ensemble.ipynb #43b24189
+# %% ../nbs/45_ensemble.ipynb #887f0503
 def tfidf_rival(texts, y, task):
     "Train TF-IDF with a linear model; return a function from texts to outputs"
-    linear = {'single':LogisticRegression(C=10, max_iter=1000), 'multi':OneVsRestClassifier(LogisticRegression(C=10, max_iter=1000)), 'regression':Ridge()}[task]
+    logistic = LogisticRegression(C=10, max_iter=1000)
+    linear = {'single':logistic, 'multi':OneVsRestClassifier(logistic), 'regression':Ridge()}[task]
     model = make_pipeline(TfidfVectorizer(ngram_range=(1,2), sublinear_tf=True), linear).fit(texts, y)
     return lambda new: model.predict(new).reshape(-1, 1) if task=='regression' else model.predict_proba(new)
 
@@ -170,7 +180,7 @@ def _fit_epochs(recipe, expected, minutes):
         if sum(expected(cut).values())<=60*minutes: break
     return cut
 
-# %% ../nbs/45_ensemble.ipynb #a0ac89d7
+# %% ../nbs/45_ensemble.ipynb #97fbc801
 class _Job:
     "What `ulmfit` needs to know of a run: corpus, recipe and options"
     def __init__(self, corpus, recipe, bundles, config, lm_kwargs, clas_kwargs, cbs):
@@ -188,14 +198,15 @@ class _Job:
         d = next(iter(self.bundles))
         bundle = self.bundles[d]
         own = {k:split_cbs(v)[0] for k,v in self.cbs.items()}
-        lm = lm_learner(self.lm_dls(d=='bwd'), bundle, self.recipe.lm, self.config, cbs=own['lm'], **{k:v for k,v in self.kw['lm'].items() if k not in _PHASE_KW})
+        kw = {k:{n:v for n,v in o.items() if n not in _PHASE_KW} for k,o in self.kw.items()}
         sizes = bundle.config['arch'] if bundle else self.config
-        clas = classifier_learner(self.clas_dls(d=='bwd'), None, self.recipe.clas, config=sizes, cbs=own['clas'], **{k:v for k,v in self.kw['clas'].items() if k not in _PHASE_KW})
+        lm = lm_learner(self.lm_dls(d=='bwd'), bundle, self.recipe.lm, self.config, cbs=own['lm'], **kw['lm'])
+        clas = classifier_learner(self.clas_dls(d=='bwd'), None, self.recipe.clas, config=sizes, cbs=own['clas'], **kw['clas'])
         return {'lm':(token_seconds(lm), n_groups(lm)), 'clas':(token_seconds(clas), n_groups(clas))}
 
-_PHASE_KW = ('epochs','lr','drop_mult','recipe','pretrained')
+_PHASE_KW = ('drop_mult','wd')
 
-# %% ../nbs/45_ensemble.ipynb #b2ae9f93
+# %% ../nbs/45_ensemble.ipynb #f915cf8e
 @patch
 def expected(self:_Job, recipe, rates):
     "Expected seconds of each phase of `recipe`"
@@ -211,15 +222,18 @@ def expected(self:_Job, recipe, rates):
 def plan(self:_Job, seconds, minutes, say):
     "Print documents, phases and the time that they will take"
     c,total = self.corpus,sum(seconds.values())
-    say(f"{len(c.train):,} training and {len(c.valid):,} validation documents, {len(c.unlabeled):,} without label; {int(c.lens.sum()):,} tokens; "
-        + (f"{len(c.classes)} classes" if c.classes else 'numbers'))
+    classes = f'{len(c.classes)} classes' if c.classes else 'numbers'
+    say(f"{len(c.train):,} training and {len(c.valid):,} validation documents, {len(c.unlabeled):,} without label; "
+        f"{int(c.lens.sum()):,} tokens; {classes}")
     say(f"{len(seconds)} phases: {'; '.join(seconds)}")
-    say(f"Language models read the text {self.recipe.lm.epochs} times, classifiers {self.recipe.clas.epochs} times (recipe {self.recipe.name!r}). About {duration(total)} in all.")
+    r = self.recipe
+    say(f"Language models read the text {r.lm.epochs} times, classifiers {r.clas.epochs} times (recipe {r.name!r}). "
+        f"About {duration(total)} in all.")
     if minutes and total>66*minutes: say(f"One epoch each takes more than {minutes} minutes.")
-    elif not minutes and total>600: say("To take less, give the minutes you have (minutes=20, or --minutes 20 in a shell): epochs are then fewer.")
+    elif not minutes and total>600: say("To take less, give the minutes you have, minutes=20 or --minutes 20: epochs are then fewer.")
     return Plan(seconds)
 
-# %% ../nbs/45_ensemble.ipynb #a6d637c9
+# %% ../nbs/45_ensemble.ipynb #d114133c
 @delegates(TextCorpus.from_df, but=['df','text_col','label_col','unlabeled','valid_pct','seed'], keep=True)
 def ulmfit(
     df:pd.DataFrame, # One row for each document
@@ -255,7 +269,7 @@ def ulmfit(
         for kw in job.kw.values(): kw.pop(k, None)
     started = run_dir is not None and (Path(run_dir)/'run.json').exists()
     rates = job.rates()
-    if started: job.recipe = _kept_epochs(job.recipe, run_dir)
+    if minutes and started: job.recipe = _kept_epochs(job.recipe, run_dir)
     elif minutes: job.recipe = _fit_epochs(job.recipe, lambda r: job.expected(r, rates), minutes)
     plan = job.plan(job.expected(job.recipe, rates), minutes, say) if progress else None
     what = dict(phase='ulmfit', corpus=corpus.key, classes=corpus.classes, seed=int(seed), backwards=list(directions))
@@ -264,7 +278,7 @@ def ulmfit(
         _compare(ens, df[text_col].tolist(), say, folder)
     return ens
 
-# %% ../nbs/45_ensemble.ipynb #2b6216c1
+# %% ../nbs/45_ensemble.ipynb #966b66d7
 def _sized(recipe, corpus, lm_kwargs, clas_kwargs):
     "`recipe` with the epochs and rates given, and batches so small that an epoch of the language model has ten steps at least"
     n = int(corpus.lens[corpus.lm_train].sum())
@@ -274,7 +288,7 @@ def _sized(recipe, corpus, lm_kwargs, clas_kwargs):
 
 def _kept_epochs(recipe, run_dir):
     "`recipe` with the epochs that the run began with, which `minutes` may have chosen"
-    old = get_recipe(str(Path(run_dir)/'recipe.json'))
+    old = get_recipe(json.loads((Path(run_dir)/'run.json').read_text(encoding='utf8'))['recipe'])
     return recipe.replace(lm=dict(epochs=old.lm.epochs), clas=dict(epochs=old.clas.epochs))
 
 def _train(job, folder, seed, plan):
@@ -297,7 +311,7 @@ def _compare(ens, texts, say, folder):
     c = ens.corpus
     y = targets_of(c.labels, c.task, c.classes)
     try: ens.rival = tfidf_rival([texts[i] for i in c.train], y[c.train], c.task)
-    except ValueError: pass # no words, for one
+    except Exception as e: warnings.warn(f"TF-IDF could not be trained for comparison ({e})") # the models are worth more
     ens.valid_texts = [texts[i] for i in c.valid]
     outputs,y = ens.valid_outputs()
     table = error_table(outputs, y, ens.task)

@@ -1,8 +1,8 @@
-"""Kill `ulmfit train` at random moments of its whole pipeline, go on each time, and compare the answers with those of a run that nothing stopped.
+"""Kill `ulmfit train` at random moments, resume it each time, and compare the answers with those of an uninterrupted run.
 
-    python benchmarks/crash.py [KILLS, default 100]
+    python tests/long/crash.py [KILLS, default 100]
 
-Real text (500 TREC-6 questions), a tiny model, checkpoints after every batch, two runs at a time with a thread each. Every kill is SIGKILL."""
+Real text (500 TREC-6 questions), a tiny model, two runs at a time with a thread each. Every kill is SIGKILL."""
 import json
 import os
 import random
@@ -14,12 +14,12 @@ import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from common import data, save
+
 
 
 def train(folder, out, *args):
-    env = {**os.environ, 'ULMFIT_CHECKPOINT_MINUTES':'0', 'ULMFIT_CACHE':str(folder/'cache'), 'OMP_NUM_THREADS':'1'}
-    return subprocess.Popen([sys.executable, '-W', 'ignore', '-c', 'from ulmfit_ext.cli import app; app()', 'train', 'train.csv', '--size', 'tiny', '--recipe', 'short.json', '--out', out, *args],
+    env = {**os.environ, 'ULMFIT_CACHE':str(folder/'cache'), 'OMP_NUM_THREADS':'1'}
+    return subprocess.Popen([sys.executable, '-W', 'ignore', '-c', 'from ulmfit_ext.cli import app; app()', 'train', 'train.csv', '--pretrained', 'none', '--sizes', '32,48,3', '--recipe', 'short.json', '--out', out, *args],
                             cwd=folder, env=env, stdout=subprocess.DEVNULL, stderr=open(folder/f'{out}.err', 'w'))
 
 
@@ -38,7 +38,7 @@ def finish(tmp, i, kills, want, texts):
     from ulmfit_ext.infer.predict import load_predictor
     rng, places = random.Random(i), []
     while True:
-        p = train(tmp, f'run{i}', *(['--resume'] if places else []))
+        p = train(tmp, f'run{i}', *(['--resume'] if (tmp/f'run{i}'/'run.json').exists() else []))
         # the first seconds are Python's imports; after them any moment is as likely as another
         try: code = p.wait(4+rng.expovariate(1/8) if kills() else None)
         except subprocess.TimeoutExpired:
@@ -58,7 +58,7 @@ def main(kills):
     from ulmfit_ext.train.recipe import get_recipe
     with tempfile.TemporaryDirectory() as tmp:
         tmp = Path(tmp)
-        df = pd.read_csv(data()/'trec6-train.csv')
+        df = pd.read_csv(Path(os.environ['ULMFIT_DATA'])/'trec6-train.csv')
         df.sample(500, random_state=0).to_csv(tmp/'train.csv', index=False)
         r = get_recipe('paper').replace(name='short', pre=dict(lr=8e-3, bs=8), lm=dict(epochs=4), clas=dict(epochs=6, bs=32, max_len=140))
         (tmp/'short.json').write_text(r.to_json())
@@ -74,7 +74,8 @@ def main(kills):
                 done.append(finish(tmp, i, more, want, texts))
         with ThreadPoolExecutor(2) as pool: list(pool.map(worker, range(2)))
     at = Counter(p for places, _ in done for p in places)
-    save('crash', [dict(what=f'{sum(at.values())} kills in {len(done)} runs', seconds_of_a_run=round(length, 1), killed=dict(at), same_answers=sum(s for _, s in done), other_answers=sum(not s for _, s in done))])
+    same = sum(s for _, s in done)
+    print(dict(kills=sum(at.values()), runs=len(done), seconds_of_a_run=round(length, 1), killed=dict(at), same_answers=same, other_answers=len(done)-same))
 
 
 if __name__=='__main__': main(int(sys.argv[1]) if len(sys.argv)>1 else 100)

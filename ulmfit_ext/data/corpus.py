@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['read_table', 'check_texts', 'check_labels', 'tokenized', 'TextCorpus']
 
-# %% ../../nbs/11_data.corpus.ipynb #1e9b3529
+# %% ../../nbs/11_data.corpus.ipynb #78c026fe
 import codecs
 import errno
 import hashlib
@@ -18,7 +18,6 @@ import unicodedata
 import warnings
 import zlib
 from collections import Counter
-from contextlib import contextmanager
 from importlib.metadata import version
 from multiprocessing import get_start_method
 from pathlib import Path
@@ -29,67 +28,55 @@ from fastcore.all import L, chunked, num_cpus, patch, store_attr
 from fastcore.xdg import xdg_cache_home
 from fastai.text.core import PAD, UNK, defaults
 from fastai.text.data import make_vocab
-from pandas.api.types import is_datetime64_any_dtype, is_float_dtype, is_numeric_dtype
 from pandas.io.common import get_handle
+from pandas.api.types import is_datetime64_any_dtype, is_float_dtype, is_numeric_dtype
 from sklearn.model_selection import train_test_split
 from .tokenize import Encoder, rules_of, tokenize, tokenizer_settings
 
-# %% ../../nbs/11_data.corpus.ipynb #d3aa8653
+# %% ../../nbs/11_data.corpus.ipynb #e7dd0c3d
 def _kind(path):
     "The ending of a table's name, without that of its compression"
     return next((s.lower() for s in reversed(Path(path).suffixes) if s.lower() not in ('.gz','.xz','.bz2','.zst')), '')
 
-def _codec(encoding): return 'utf-8-sig' if codecs.lookup(encoding).name=='utf-8' else encoding # Windows puts a mark in front
+def _read_json(path, encoding, as_objects, chunksize):
+    "Tables of lines with an object each; as objects, integers beside a missing one keep all digits"
+    with get_handle(path, 'r', encoding=encoding, compression='infer') as f:
+        rows = (json.loads(l) for l in f.handle if l.strip())
+        for part in chunked(rows, chunksize) if chunksize else [list(rows)]: yield pd.DataFrame(part, dtype=object if as_objects else None)
 
-def _read_csv(path, kind, encoding, as_written, dtype, chunksize):
-    how = dict(dtype=str, header=None, na_values=[]) if as_written else dict(dtype=dtype, na_values=[''])
-    with warnings.catch_warnings():
-        warnings.simplefilter('error', pd.errors.ParserWarning) # pandas would drop cells
-        found = pd.read_csv(path, sep=',\t'[kind=='.tsv'], encoding=encoding, keep_default_na=False, index_col=False, chunksize=chunksize, **how)
-        if chunksize: yield from found
-        elif as_written: yield found.iloc[1:].set_axis(found.iloc[0].tolist(), axis=1).reset_index(drop=True)
-        else: yield found
-
-def _read_json(path, encoding, as_written, chunksize):
-    def rows(lines):
-        for i,line in enumerate(lines, 1):
-            if not line.strip(): continue
-            try: row = json.loads(line)
-            except ValueError as e: raise ValueError(f"line {i} is not JSON ({e}): expected an object on each line") from e
-            if not isinstance(row, dict): raise ValueError(f"line {i} is a {type(row).__name__}: expected an object on each line")
-            yield row
-    with get_handle(path, 'r', encoding=_codec(encoding), compression='infer') as f:
-        for part in chunked(rows(f.handle), chunksize) if chunksize else [list(rows(f.handle))]:
-            yield pd.DataFrame(part, dtype=object if as_written else None)
-
-def _tables(path, encoding='utf-8', as_written=False, dtype=None, chunksize=None):
+def _tables(path, encoding='utf-8', dtype=None, chunksize=None):
     "Tables of `chunksize` rows, or one"
     path,kind = Path(path),_kind(path)
     if not path.is_file(): raise FileNotFoundError(f"there is no file {str(path)!r}: expected a table to read")
+    csv = dict(sep=',\t'[kind=='.tsv'], dtype=dtype, keep_default_na=False, na_values=[''], index_col=False)
+    marked = codecs.lookup(encoding).name=='utf-8' # by Windows, with a byte order mark
+    how = dict(encoding='utf-8-sig' if marked else encoding, chunksize=chunksize)
     try:
-        if kind in ('.csv','.tsv'): yield from _read_csv(path, kind, encoding, as_written, dtype, chunksize)
-        elif kind in ('.jsonl','.json'): yield from _read_json(path, encoding, as_written, chunksize)
-        elif kind=='.parquet': yield pd.read_parquet(path)
-        elif kind=='.txt' and chunksize: yield pd.DataFrame({'text':[path.read_text(encoding=_codec(encoding))]})
-        else: raise ValueError(f"it ends in {kind or 'nothing'}; expected .csv, .tsv, .jsonl or .parquet")
+        with warnings.catch_warnings():
+            warnings.simplefilter('error', pd.errors.ParserWarning) # pandas would drop cells
+            if kind in ('.csv','.tsv'): found = pd.read_csv(path, **csv, **how)
+            elif kind in ('.jsonl','.json'): found = _read_json(path, how['encoding'], dtype is str, chunksize)
+            elif kind=='.parquet': found = pd.read_parquet(path)
+            elif kind=='.txt' and chunksize: found = pd.DataFrame({'text':[path.read_text(encoding=how['encoding'])]})
+            else: raise ValueError(f"it ends in {kind or 'nothing'}; expected .csv, .tsv, .jsonl or .parquet")
+            yield from [found] if isinstance(found, pd.DataFrame) else found
     except UnicodeDecodeError as e: raise ValueError(f"{str(path)!r} is not {encoding}: name its encoding, for example 'latin-1'") from e
     except pd.errors.EmptyDataError as e: raise ValueError(f"{str(path)!r} is empty: expected a header and rows") from e
     except pd.errors.ParserWarning as e:
         raise ValueError(f"{str(path)!r} has rows with more cells than its header: quote cells that contain the separator") from e
     except ImportError as e: raise ValueError(f"{str(path)!r} can't be read without another package: pip install pyarrow") from e
-    except (ValueError, OSError, EOFError, lzma.LZMAError) as e:
-        raise ValueError(f"{str(path)!r} can't be read: {' '.join(str(e).split())}") from e
+    except (ValueError, AttributeError, OSError, EOFError, lzma.LZMAError) as e: # what pandas raises for broken files
+        raise ValueError(f"{str(path)!r} can't be read as {kind[1:]}: {' '.join(str(e).split())}") from e
 
 def read_table(
     path, # .csv, .tsv, .jsonl, .json (lines) or .parquet; also with .gz, .xz, .bz2 or .zst
     encoding:str='utf-8', # Of text files
-    as_written:bool=False, # Keep cells of .csv and .tsv as strings?
-    dtype:dict=None # Types of columns in .csv and .tsv, as in `pd.read_csv`
+    dtype=None # Types of columns in .csv and .tsv, as in `pd.read_csv`; `str` keeps cells as they are written
 ) -> pd.DataFrame:
     "Read a table by its file's ending; raise `ValueError` for one that can't be read"
-    return next(_tables(path, encoding, as_written, dtype))
+    return next(_tables(path, encoding, dtype))
 
-# %% ../../nbs/11_data.corpus.ipynb #262ace1f
+# %% ../../nbs/11_data.corpus.ipynb #d0490705
 def _rows(bad): return f"{int(bad.sum())} of {len(bad)} rows, the first is row {int(np.argmax(bad))}"
 
 def check_texts(
@@ -99,18 +86,19 @@ def check_texts(
 ) -> list: # Of `str`
     "Return the texts of `df`; raise `TypeError` for a column without text, `ValueError` for missing or empty texts"
     if not np.isscalar(text_col): raise TypeError(f"text_col is {text_col}: expected one column; join several into one first")
-    if text_col not in df: raise ValueError(f"{what} has no column {text_col!r}: it has {list(df.columns)}; name the right one with text_col")
+    if text_col not in df:
+        raise ValueError(f"{what} has no column {text_col!r}: it has {list(df.columns)}; name the right one with text_col")
     if not len(df): raise ValueError(f"{what} has no rows: expected documents")
     if list(df.columns).count(text_col)>1: raise ValueError(f"{what} has several columns {text_col!r}: rename all but one")
     col = df[text_col]
-    if is_numeric_dtype(col) or is_datetime64_any_dtype(col): raise TypeError(f"column {text_col!r} of {what} holds {col.dtype}: expected text; name the right column with text_col")
-    if (bad := col.isna().values).any(): raise ValueError(f"column {text_col!r} of {what} is missing (NaN) in {_rows(bad)}: drop or fill them")
-    if (bad := np.array([not isinstance(o, str) for o in col])).any():
-        raise TypeError(f"column {text_col!r} of {what} holds {type(col.iloc[int(np.argmax(bad))]).__name__} in {_rows(bad)}: expected text")
-    if (bad := np.array([not o.strip() for o in col])).any(): raise ValueError(f"column {text_col!r} of {what} is empty in {_rows(bad)}: drop or fill them")
+    if is_numeric_dtype(col) or is_datetime64_any_dtype(col):
+        raise TypeError(f"column {text_col!r} of {what} holds {col.dtype}: expected text; name the right column with text_col")
+    if (bad := np.array([not isinstance(o, str) or not o.strip() for o in col])).any():
+        first = col.iloc[int(np.argmax(bad))]
+        raise ValueError(f"column {text_col!r} of {what} holds {first!r} in place of a text in {_rows(bad)}: drop or fill them")
     return col.tolist()
 
-# %% ../../nbs/11_data.corpus.ipynb #3542f070
+# %% ../../nbs/11_data.corpus.ipynb #1435ec3c
 def _item(o): return o.item() if isinstance(o, np.generic) else o # JSON can't hold numpy's
 
 def _one_type(labels, name):
@@ -141,22 +129,28 @@ def check_labels(
     cols,name = [label_col] if np.isscalar(label_col) else list(label_col),f"the labels {label_col!r} of {what}"
     if missing := [c for c in cols if c not in df]:
         raise ValueError(f"{what} has no column {missing[0]!r}: it has {list(df.columns)}; name the right one with label_col")
-    if regression and (len(cols)>1 or label_delim is not None): raise ValueError(f"{name} are several a document: regression expects one number")
+    if regression and (len(cols)>1 or label_delim is not None):
+        raise ValueError(f"{name} are several a document: regression expects one number")
     col = df[cols[0]]
     if label_delim is not None and len(cols)==1: return _split_labels(col, label_delim, name)
-    if (bad := df[cols].isna().any(axis=1).values).any(): raise ValueError(f"{name} are missing (NaN) in {_rows(bad)}: drop them, or give their texts as unlabeled")
+    if (bad := df[cols].isna().any(axis=1).values).any():
+        raise ValueError(f"{name} are missing (NaN) in {_rows(bad)}: drop them, or give their texts as unlabeled")
     if len(cols)>1:
-        if (bad := ~df[cols].isin([0,1]).all(axis=1).values).any(): raise ValueError(f"{name} are not 0 and 1 in {_rows(bad)}: expected 0 and 1, or False and True")
+        if (bad := ~df[cols].isin([0,1]).all(axis=1).values).any():
+            raise ValueError(f"{name} are not 0 and 1 in {_rows(bad)}: expected 0 and 1, or False and True")
         return [[c for c,v in zip(cols, row) if v] for row in df[cols].values.tolist()],cols,'multi'
     if all(isinstance(o, (list,tuple,set,np.ndarray)) for o in col): return _split_labels(col, None, name)
     if regression or is_float_dtype(col) and (col%1!=0).any():
-        if not is_numeric_dtype(col) or not np.isfinite(col.astype(float)).all(): raise ValueError(f"{name} are not all finite numbers: expected numbers for regression")
+        if not is_numeric_dtype(col) or not np.isfinite(col.astype(float)).all():
+            raise ValueError(f"{name} are not all finite numbers: expected numbers for regression")
         return col.astype(float).tolist(),None,'regression'
-    if (bad := np.array([isinstance(o, str) and not o.strip() for o in col])).any(): raise ValueError(f"{name} are empty in {_rows(bad)}: drop them, or give their texts as unlabeled")
+    if (bad := np.array([isinstance(o, str) and not o.strip() for o in col])).any():
+        raise ValueError(f"{name} are empty in {_rows(bad)}: drop them, or give their texts as unlabeled")
     labels = [_item(o) for o in col]
     _one_type(labels, name)
     if len(count := Counter(labels))<2: raise ValueError(f"{name} are all {labels[0]!r}: expected at least two classes")
-    if rare := [k for k,n in count.items() if n<2]: raise ValueError(f"class {rare[0]!r} of {what} has a single document: expected at least two; add some, or drop it")
+    if rare := [k for k,n in count.items() if n<2]:
+        raise ValueError(f"class {rare[0]!r} of {what} has a single document: expected at least two; add some, or drop it")
     return labels,sorted(count),'single'
 
 # %% ../../nbs/11_data.corpus.ipynb #30adf6dd
@@ -206,7 +200,7 @@ def _load(folder):
         return (ids,offsets,words) if offsets[-1]==len(ids) and (not len(ids) or ids.max()<len(words)) else None
     except Exception: return None # a damaged file can raise nearly anything
 
-# %% ../../nbs/11_data.corpus.ipynb #29986fcd
+# %% ../../nbs/11_data.corpus.ipynb #c18f2842
 def tokenized(
     texts, # Iterable of `str` that can be read twice, and need not fit in memory
     settings:dict # From `tokenizer_settings`
@@ -225,18 +219,22 @@ def tokenized(
             warnings.warn(f"the cache {str(folder)!r} is damaged: building it again")
             folder.rename(tmp/'damaged')
         _build(texts, settings, tmp, n_workers)
+        shutil.rmtree(tmp/'damaged', ignore_errors=True)
         tmp.rename(folder)
     except OSError as e:
-        if e.errno in (errno.ENOSPC, errno.EDQUOT): raise OSError(f"there is no room in {str(root)!r} for the tokenised text: make some, or name another folder in $ULMFIT_CACHE") from e
+        if e.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise OSError(f"there is no room in {str(root)!r} for the tokenised text: "
+                          "make some, or name another folder in $ULMFIT_CACHE") from e
         if not folder.exists(): raise # otherwise another process was faster, with the same content
     finally: shutil.rmtree(tmp, ignore_errors=True)
     if (found := _load(folder)) is None: raise OSError(f"the cache {str(folder)!r} was changed while it was read: run it again")
     return key,*found
 
-# %% ../../nbs/11_data.corpus.ipynb #5253a936
+# %% ../../nbs/11_data.corpus.ipynb #1ec8f3d9
 class TextCorpus:
     "Tokenised documents with labels, split and vocabulary, for language models and classifiers in both directions"
-    def __init__(self, key, raw, offsets, words, vocab, settings, train, valid, unlabeled=(), labels=None, classes=None, task=None, seed=42):
+    def __init__(self, key, raw, offsets, words, vocab, settings, train, valid, unlabeled=(),
+                 labels=None, classes=None, task=None, seed=42):
         store_attr('key,raw,offsets,vocab,settings,labels,classes,task')
         self.train,self.valid,self.unlabeled = (np.asarray(o, dtype=np.int64) for o in (train,valid,unlabeled))
         o2i = {w:i for i,w in enumerate(vocab) if w!='xxfake'}
@@ -252,7 +250,8 @@ class TextCorpus:
     def lm_train(self): return np.concatenate([self.train, self.unlabeled])
     def without_documents(self):
         "Return a copy with vocabulary, settings and classes alone"
-        return type(self)(self.key, self.raw[:0], np.zeros(1, dtype=np.int64), [], self.vocab, self.settings, [], [], [], None, self.classes, self.task, self.seed)
+        return type(self)(self.key, self.raw[:0], np.zeros(1, dtype=np.int64), [], self.vocab, self.settings, [], [],
+                          classes=self.classes, task=self.task, seed=self.seed)
     def __repr__(self):
         return (f"TextCorpus: {len(self.train):,} train, {len(self.valid):,} valid, {len(self.unlabeled):,} unlabeled documents, "
                 f"{int(self.offsets[-1]):,} tokens, {len(self.vocab):,} words")
@@ -267,25 +266,28 @@ def summary(self:TextCorpus) -> pd.DataFrame:
     parts = dict(train=self.train, valid=self.valid, unlabeled=self.unlabeled)
     return pd.DataFrame({k:row(v) for k,v in parts.items() if len(v)}).T
 
-# %% ../../nbs/11_data.corpus.ipynb #68517f66
+# %% ../../nbs/11_data.corpus.ipynb #f57125c8
 def _split(n, labels, task, valid_pct, seed):
     n_valid = round(n*valid_pct)
     if not 0<valid_pct<1 or not 0<n_valid<n:
-        raise ValueError(f"valid_pct={valid_pct} of {n} documents leaves {n_valid} for validation and {n-n_valid} for training: expected some of each")
+        raise ValueError(f"valid_pct={valid_pct} of {n} documents leaves {n_valid} for validation, {n-n_valid} for training: expected both")
     strata = labels if task=='single' and min(n_valid, n-n_valid)>=len(set(labels)) else None
     return map(np.sort, train_test_split(np.arange(n), test_size=n_valid, random_state=seed, stratify=strata))
 
 def _valid_col(df, col):
     if col not in df: raise ValueError(f"the data has no column {col!r}: it has {list(df.columns)}; name the right one with valid_col")
-    if (bad := ~df[col].isin([0,1]).values).any(): raise ValueError(f"column {col!r} is not True or False in {_rows(bad)}: expected True for validation documents")
+    if (bad := ~df[col].isin([0,1]).values).any():
+        raise ValueError(f"column {col!r} is not True or False in {_rows(bad)}: expected True for validation documents")
     is_valid = df[col].astype(bool).values
-    if not 0<is_valid.sum()<len(df): raise ValueError(f"column {col!r} marks {is_valid.sum()} of {len(df)} documents for validation: expected some, but not all")
+    if not 0<is_valid.sum()<len(df):
+        raise ValueError(f"column {col!r} marks {is_valid.sum()} of {len(df)} documents for validation: expected some, but not all")
     return np.flatnonzero(~is_valid),np.flatnonzero(is_valid)
 
 def _make_vocab(raw, offsets, words, docs, vocab, min_freq, max_vocab, block=10_000):
     "`vocab`, or the commonest words of `docs`, counted a block of documents at a time"
     if vocab is not None:
-        if not all(isinstance(w, str) for w in vocab): raise TypeError("vocab holds more than words: expected a list of str; of a classifier's DataLoaders it is dls.vocab[0]")
+        if not all(isinstance(w, str) for w in vocab):
+            raise TypeError("vocab holds more than words: expected a list of str; of a classifier's DataLoaders it is dls.vocab[0]")
         if list(vocab[:2])!=[UNK,PAD]: raise ValueError(f"vocab begins with {list(vocab[:2])}: expected {[UNK,PAD]}, as in fastai's")
         return list(vocab)
     count,wanted = np.zeros(len(words), dtype=np.int64),np.isin(np.arange(len(offsets)-1), docs)
@@ -294,7 +296,7 @@ def _make_vocab(raw, offsets, words, docs, vocab, min_freq, max_vocab, block=10_
         count += np.bincount(raw[offsets[a]:offsets[a]+lens.sum()][np.repeat(wanted[a:a+block], lens)], minlength=len(words))
     return list(make_vocab(Counter({w:int(c) for w,c in zip(words, count) if c}), min_freq, max_vocab))
 
-# %% ../../nbs/11_data.corpus.ipynb #97150c7b
+# %% ../../nbs/11_data.corpus.ipynb #f7ad98d8
 @patch(cls_method=True)
 def from_df(cls:TextCorpus,
     df:pd.DataFrame, # One row for each document
@@ -317,11 +319,14 @@ def from_df(cls:TextCorpus,
     if task=='single' and (absent := set(classes)-{labels[i] for i in train}):
         raise ValueError(f"class {sorted(absent)[0]!r} has no training document: add some, or validate on less")
     if unlabeled is not None:
-        if isinstance(unlabeled, (dict,str,Path)): raise TypeError(f"unlabeled is a {type(unlabeled).__name__}: expected a DataFrame or a list of texts; read a file with read_table")
+        if isinstance(unlabeled, (dict,str,Path)):
+            raise TypeError(f"unlabeled is a {type(unlabeled).__name__}: "
+                            "expected a DataFrame or a list of texts; read a file with read_table")
         if not isinstance(unlabeled, pd.DataFrame): unlabeled = pd.DataFrame({text_col:list(unlabeled)})
         texts = texts + check_texts(unlabeled, text_col, 'the unlabeled data')
     both = {texts[i] for i in train} & {texts[i] for i in valid}
-    if both: warnings.warn(f"{sum(texts[i] in both for i in valid)} of {len(valid)} validation documents also appear in the training set; their scores are optimistic")
+    n_both = sum(texts[i] in both for i in valid)
+    if both: warnings.warn(f"{n_both} of {len(valid)} validation documents also appear in the training set; their scores are optimistic")
     settings,extra = tokenizer_settings(lang),np.arange(n, len(texts))
     key,raw,offsets,words = tokenized(texts, settings)
     vocab = _make_vocab(raw, offsets, words, np.concatenate([train, extra]), vocab, min_freq, max_vocab)

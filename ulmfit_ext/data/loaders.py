@@ -23,7 +23,7 @@ from fasttransform import Transform
 from .corpus import TextCorpus
 from .tokenize import RULES, PieceTokenizer, clean, rules_of, tokenizer_settings
 
-# %% ../../nbs/12_data.loaders.ipynb #0c4a49e6
+# %% ../../nbs/12_data.loaders.ipynb #2d825201
 SPACE = '\u2581' # SentencePiece's mark of a word's beginning
 
 def bos_of(vocab:list) -> str:
@@ -38,15 +38,16 @@ def text_vocab(self:DataLoaders) -> list:
 @patch(as_prop=True)
 def direction(self:DataLoaders) -> str:
     "'fwd' or 'bwd'; raises `ValueError` if the transforms and the texts disagree"
-    if not hasattr(self.train_ds, 'tls'): raise ValueError("the data is not made of fastai Datasets: expected DataLoaders from a DataBlock, TextDataLoaders or a TextCorpus")
+    if not hasattr(self.train_ds, 'tls'):
+        raise ValueError("the data is not made of fastai Datasets: expected DataLoaders from a DataBlock, TextDataLoaders or a TextCorpus")
     bwd = any(f.name in ('reverse_text','ReverseText') for f in self.train_ds.tls[0].tfms.fs)
     # texts may have been reversed before
     vocab,docs = self.text_vocab,[self.train_ds[i][0] for i in range(min(len(self.train_ds), 20))]
     bos = vocab.index(bos_of(vocab)) if bos_of(vocab) in vocab else -1
     first,last = (sum(len(d)>1 and int(d[e])==bos for d in docs) for e in (0,-1))
     if first!=last and (last>first)!=bwd:
-        raise ValueError(f"the data {'has' if bwd else 'lacks'} fastai's reverse_text, but {BOS} comes {'first' if first>last else 'last'} in {max(first, last)} of {len(docs)} documents: "
-                         "make it with or without backwards=True, from texts that are not reversed")
+        found = f"the data {'has' if bwd else 'lacks'} fastai's reverse_text, but {BOS} comes {'first' if first>last else 'last'}"
+        raise ValueError(f"{found} in {max(first, last)} of {len(docs)} documents: use texts in their own order")
     return 'bwd' if bwd else 'fwd'
 
 _TASKS = ((nn.CrossEntropyLoss,'single'), (nn.BCEWithLogitsLoss,'multi'), (nn.MSELoss,'regression'))
@@ -65,14 +66,16 @@ def labels(self:DataLoaders) -> list:
     "Classes by number; `None` for regression"
     return None if self.task in ('lm','regression') else [o.item() if isinstance(o, np.generic) else o for o in self.vocab[1]]
 
-# %% ../../nbs/12_data.loaders.ipynb #ca2237ea
+# %% ../../nbs/12_data.loaders.ipynb #21e19fc7
 def _cuts(tok): # what a spaCy tokenizer goes by
-    return [getattr(tok, 'rules', None), *(getattr(getattr(tok, k, None), '__self__', None) for k in ('prefix_search','suffix_search','infix_finditer','token_match','url_match'))]
+    searches = ('prefix_search','suffix_search','infix_finditer','token_match','url_match')
+    return [getattr(tok, 'rules', None), *(getattr(getattr(tok, k, None), '__self__', None) for k in searches)]
 
 def _lang_of(tok):
     "The language of a fastai `Tokenizer`; `None` if anything about it was changed"
     words = getattr(tok, 'tok', None)
-    if type(tok) is not Tokenizer or list(getattr(words, 'special_toks', None) or defaults.text_spec_tok)!=defaults.text_spec_tok: return None
+    special = list(getattr(words, 'special_toks', None) or defaults.text_spec_tok)
+    if type(tok) is not Tokenizer or special!=defaults.text_spec_tok: return None
     if type(words) is PieceTokenizer: return words.lang
     if type(words) is not SpacyTokenizer: return None
     nlp = words.pipe.__self__
@@ -85,7 +88,8 @@ def tokenizer_of(dls:DataLoaders) -> Tokenizer|None:
 def settings_of(dls:DataLoaders) -> dict|None:
     "Return the tokenizer's settings for a bundle; `None` for tokens or transforms that a bundle can't describe"
     tok,tfms = tokenizer_of(dls),list(dls.train_ds.tls[0].tfms.fs)
-    after = [f for f in tfms[tfms.index(tok)+1:] if not (isinstance(f, (Numericalize,ReverseText)) or f.name=='reverse_text')] if tok in tfms else []
+    after = tfms[tfms.index(tok)+1:] if tok in tfms else []
+    after = [f for f in after if not (isinstance(f, (Numericalize,ReverseText)) or f.name=='reverse_text')]
     after += [f for f in getattr(dls.valid.after_item, 'fs', []) if type(f) is not ToTensor]
     if any(f.split_idx!=0 for f in after): return None # 0 is for training alone
     if isinstance(tok, CorpusTokenizer): return tok.corpus.settings
@@ -93,7 +97,7 @@ def settings_of(dls:DataLoaders) -> dict|None:
     settings = tokenizer_settings(lang, tok.rules)
     return settings if RULES.keys()>=set(settings['rules']) else None
 
-# %% ../../nbs/12_data.loaders.ipynb #00084039
+# %% ../../nbs/12_data.loaders.ipynb #d9129878
 class CorpusTokenizer(Tokenizer):
     "fastai's `Tokenizer` for texts; for a document's number, its ids from the corpus"
     input_types = (int, str, list, L, tuple)
@@ -135,9 +139,10 @@ class CorpusDatasets(Datasets):
             tl.tfms.fs = L(t.without_documents() if hasattr(t, 'without_documents') else t for t in tl.tfms.fs)
         return res
 
-def _text_tfms(corpus, backwards): return [CorpusTokenizer(corpus), CorpusNumericalize(corpus.vocab), *([ReverseText()] if backwards else [])]
+def _text_tfms(corpus, backwards):
+    return [CorpusTokenizer(corpus), CorpusNumericalize(corpus.vocab), *([ReverseText()] if backwards else [])]
 
-# %% ../../nbs/12_data.loaders.ipynb #293f99f7
+# %% ../../nbs/12_data.loaders.ipynb #9d4cc2c4
 class SeededPasses:
     "For a `DataLoader` whose order is given by `seed` and by `n_pass`, the epochs so far"
     def _start_pass(self):
@@ -151,7 +156,8 @@ class SeededPasses:
 
 class CorpusLMDL(SeededPasses, TfmdDL):
     "Language-model batches (`bs`, `seq_len`) of ids and the ids one step later, from a corpus"
-    def __init__(self, dataset, bs=64, seq_len=70, backwards=False, vary_len=False, epoch_tokens=None, seed=42, shuffle=False, num_workers=0, **kwargs):
+    def __init__(self, dataset, bs=64, seq_len=70, backwards=False, vary_len=False, epoch_tokens=None, seed=42, shuffle=False,
+                 num_workers=0, **kwargs):
         self.corpus,self.docs = dataset.tokenizer.corpus,np.asarray(dataset.items)
         self.seq_len,self.backwards,self.vary_len,self.epoch_tokens,self.seed,self.n_pass = seq_len,backwards,vary_len,epoch_tokens,seed,0
         n_tokens = int(self.corpus.lens[self.docs].sum())
@@ -233,7 +239,7 @@ def lm_dls(self:TextCorpus,
     return DataLoaders(CorpusLMDL(dsets.train, bs=bs, vary_len=vary_len, epoch_tokens=epoch_tokens, shuffle=True, **kw),
                        CorpusLMDL(dsets.valid, bs=min(bs, n_valid-1), **kw), device=kw['device'])
 
-# %% ../../nbs/12_data.loaders.ipynb #4057cf5c
+# %% ../../nbs/12_data.loaders.ipynb #e90e68ad
 MAX_TOKENS = 2**18 # 128 documents of 2,048 tokens
 
 def batch_sizes(
@@ -277,7 +283,8 @@ class DocumentDL(SeededPasses, SortedDL):
         self.batch_sizes = [len(batches[i]) for i in order]
         return np.concatenate([batches[i] for i in order]).tolist()
 
-    def new(self, dataset=None, **kwargs): return super().new(dataset, **{'seed':self.seed, 'pool':self.pool, 'max_tokens':self.max_tokens, **kwargs})
+    def new(self, dataset=None, **kwargs):
+        return super().new(dataset, **{**{k:getattr(self, k) for k in ('seed','pool','max_tokens')}, **kwargs})
 
 def mix_documents(dls:DataLoaders) -> DataLoaders:
     "Return `dls` with a `DocumentDL` in place of fastai's own `SortedDL` for training; any other loader stays"
@@ -285,7 +292,7 @@ def mix_documents(dls:DataLoaders) -> DataLoaders:
     train = dls.train.new(cls=DocumentDL, seed=int(torch.randint(2**31, (1,)))) # so that fastai's `set_seed` counts
     return DataLoaders(train, *dls.loaders[1:], path=dls.path, device=dls.device)
 
-# %% ../../nbs/12_data.loaders.ipynb #44564f78
+# %% ../../nbs/12_data.loaders.ipynb #999ea88d
 def _label_tfms(corpus):
     label = CorpusLabel(corpus)
     if corpus.task=='single': return [label, Categorize(vocab=corpus.classes)]
@@ -300,6 +307,8 @@ def clas_dls(self:TextCorpus,
 ) -> DataLoaders:
     "Return classifier `DataLoaders` with the vocabulary of `lm_dls`; raise `ValueError` without labels"
     if self.labels is None: raise ValueError("the corpus has no labels: give label_col when you make it")
-    dsets = CorpusDatasets(L(range(len(self))), [_text_tfms(self, backwards), _label_tfms(self)], splits=[self.train.tolist(), self.valid.tolist()])
+    tfms = [_text_tfms(self, backwards), _label_tfms(self)]
+    dsets = CorpusDatasets(L(range(len(self))), tfms, splits=[self.train.tolist(), self.valid.tolist()])
     kw = dict(before_batch=pad_input, seed=self.seed, device=device or default_device())
-    return DataLoaders(DocumentDL(dsets.train, bs=min(bs, len(self.train)), shuffle=True, **kw), DocumentDL(dsets.valid, bs=bs, **kw), device=kw['device'])
+    train = DocumentDL(dsets.train, bs=min(bs, len(self.train)), shuffle=True, **kw)
+    return DataLoaders(train, DocumentDL(dsets.valid, bs=bs, **kw), device=kw['device'])

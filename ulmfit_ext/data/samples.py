@@ -77,7 +77,7 @@ def passages(
     once = {k:v-set().union(*(o for j,o in found.items() if j!=k)) for k,v in found.items()}
     return pd.DataFrame([dict(text=t, label=k) for k,v in once.items() for t in sorted(v, key=_hash)[:n_each]])
 
-# %% ../../nbs/13_data.samples.ipynb #21b39bc4
+# %% ../../nbs/13_data.samples.ipynb #3b426d78
 _PEOPLE = {'sea':(['sailor','captain','fisher'], ['boat','pier','reef']), 'land':(['driver','porter','miller'], ['cart','road','barn'])}
 
 def notes(
@@ -89,10 +89,11 @@ def notes(
     def note():
         label = 'sea' if rng.random()<.5 else 'land'
         who,where = _PEOPLE[label]
-        return f"the {rng.choice(who)} {rng.choice(['saw','left','found'])} the {rng.choice(where)} {rng.choice(['today','at noon','early'])}",label
+        parts = [rng.choice(o) for o in (who, ['saw','left','found'], where, ['today','at noon','early'])]
+        return 'the {} {} the {} {}'.format(*parts),label
     return pd.DataFrame([note() for _ in range(n)], columns=['text','label'])
 
-# %% ../../nbs/13_data.samples.ipynb #b3178909
+# %% ../../nbs/13_data.samples.ipynb #21cd8f78
 def fetch(
     url:str, # Of an archive
     **kwargs # For `untar_data`
@@ -114,7 +115,8 @@ def paper_data(
     if name=='imdb':
         path = fetch(URLs.IMDB)
         files = [(f, f.relative_to(path).parts) for f in sorted(path.rglob('*/*.txt'))]
-        return pd.DataFrame([dict(text=f.read_text(encoding='utf8'), label=p[-2], part=p[0]) for f,p in files if p[0] in ('train','test','unsup')])
+        rows = [dict(text=f.read_text(encoding='utf8'), label=p[-2], part=p[0]) for f,p in files]
+        return pd.DataFrame([r for r in rows if r['part'] in ('train','test','unsup')])
     if name not in _csvs: raise ValueError(f"there is no data set {name!r}: expected one of {['imdb',*_csvs]}")
     url,labels = _csvs[name]
     path = fetch(getattr(URLs, url))

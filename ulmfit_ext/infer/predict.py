@@ -18,7 +18,7 @@ from ..data.loaders import batch_sizes
 from ..data.tokenize import Encoder
 from ..models.bundle import inside, load_bundle
 
-# %% ../../nbs/40_infer.predict.ipynb #44586575
+# %% ../../nbs/40_infer.predict.ipynb #c114db86
 ACTIVATIONS = {'single':lambda o: o.softmax(1), 'multi':lambda o: o.sigmoid(), 'regression':lambda o: o}
 
 def decode(
@@ -34,12 +34,14 @@ def decode(
 def as_texts(texts) -> list: # Of `str`
     "Return a list of texts; raise `TypeError` for anything else"
     if isinstance(texts, str): raise TypeError("expected a list of texts, got a single text: put it in a list")
-    if isinstance(texts, (pd.DataFrame, dict)): raise TypeError(f"expected a list of texts, got a {type(texts).__name__}: give one column, for example df['text']")
+    if isinstance(texts, (pd.DataFrame, dict)):
+        raise TypeError(f"expected a list of texts, got a {type(texts).__name__}: give one column, for example df['text']")
     texts = list(texts)
-    if bad := [i for i,t in enumerate(texts) if not isinstance(t, str)]: raise TypeError(f"text {bad[0]} of {len(texts)} is {texts[bad[0]]!r}: expected str")
+    if bad := [i for i,t in enumerate(texts) if not isinstance(t, str)]:
+        raise TypeError(f"text {bad[0]} of {len(texts)} is {texts[bad[0]]!r}: expected str")
     return texts
 
-# %% ../../nbs/40_infer.predict.ipynb #1ec719ea
+# %% ../../nbs/40_infer.predict.ipynb #f3158936
 NAMES = {'fwd':'forward', 'bwd':'backward'}
 
 class Predictor:
@@ -78,9 +80,11 @@ class Predictor:
     def predict(self, texts, progress:bool=True) -> list:
         "Return a label, a list of labels, or a number for each text"
         return decode(self.predict_proba(texts, progress), self.task, self.labels)
-    def __repr__(self): return f"Predictor: {' and '.join(NAMES[k] for k in self.models)}, {self.task}" + (f', {len(self.labels)} labels' if self.labels else '')
+    def __repr__(self):
+        labels = f', {len(self.labels)} labels' if self.labels else ''
+        return f"Predictor: {' and '.join(NAMES[k] for k in self.models)}, {self.task}{labels}"
 
-# %% ../../nbs/40_infer.predict.ipynb #4ef9971d
+# %% ../../nbs/40_infer.predict.ipynb #bd4535a6
 class BundleEncoder:
     "Turn texts into ids by direction, as a bundle's vocabulary and tokenizer say"
     def __init__(self, vocab, settings, directions): self.encode,self.directions = Encoder(vocab, settings),directions
@@ -94,10 +98,14 @@ def check_pair(
     "Raise `ValueError` unless saved models can answer new texts, tokenised once for both"
     for k,b in bundles.items():
         if b.direction!=k: raise ValueError(f"the {k} model reads {b.direction}: expected a bundle of that direction")
-        if b.config['tokenizer'] is None: raise ValueError("the bundle does not say how its text was tokenised (only fastai's spaCy tokens can be repeated): predict with the learner")
+        if b.config['tokenizer'] is None:
+            raise ValueError("the bundle does not say how its text was tokenised (only fastai's spaCy tokens can be repeated): "
+                             "predict with the learner")
     first,last = list(bundles.values())[0],list(bundles.values())[-1]
     differ = [n for n in ('labels','task','tokenizer') if first.config[n]!=last.config[n]] + ['vocabulary']*(first.vocab!=last.vocab)
-    if differ: raise ValueError(f"the two models differ in {' and '.join(differ)}: train both on one TextCorpus, or give the second the first's vocabulary")
+    if differ:
+        raise ValueError(f"the two models differ in {' and '.join(differ)}: "
+                         "train both on one TextCorpus, or give the second the first's vocabulary")
 
 def bundle_predictor(
     bundles:dict, # Classifier `Bundle`s by direction
@@ -123,7 +131,7 @@ def load_predictor(
     bundle = load_bundle(path, 'classifier')
     return bundle_predictor({bundle.direction:bundle}, precision)
 
-# %% ../../nbs/40_infer.predict.ipynb #64cda3c2
+# %% ../../nbs/40_infer.predict.ipynb #872cde03
 def document_errors(probs, y, task) -> np.ndarray:
     "Return the error of each document: wrong or not, the part of wrong labels, or the squared difference"
     if task=='single': return (probs.argmax(1)!=y).astype(float)
@@ -154,7 +162,8 @@ def targets_of(labels, task, classes) -> np.ndarray:
     if task=='regression': return np.asarray(list(labels), dtype=float)
     known = {l:i for i,l in enumerate(classes)}
     each = [[l] if task=='single' else list(l) for l in labels]
-    if unknown := {l for o in each for l in o}-known.keys(): raise ValueError(f"label {sorted(unknown, key=str)[0]!r} was not trained on: expected one of {classes}")
+    if unknown := {l for o in each for l in o}-known.keys():
+        raise ValueError(f"label {sorted(unknown, key=str)[0]!r} was not trained on: expected one of {classes}")
     if task=='single': return np.array([known[o[0]] for o in each])
     return np.array([[l in o for l in classes] for o in each], dtype=float)
 

@@ -28,7 +28,7 @@ from ..train.run import copy_tensors, new_folder, tensors_of
 from ..data.samples import fetch
 from .encoder import text_classifier
 
-# %% ../../nbs/22_models.bundle.ipynb #ea5f7ff8
+# %% ../../nbs/22_models.bundle.ipynb #48dda298
 def model_state(model) -> dict: # Of tensors on the CPU, by name
     "Return a copy of each parameter and buffer of `model`, once"
     return {k:v.detach().to('cpu', copy=True).contiguous() for k,v in tensors_of(model).items()}
@@ -41,7 +41,8 @@ def load_state(model, state:dict, what='the weights'):
 def state_hash(state:dict) -> str:
     "Return a short hash of names and values of tensors"
     h = hashlib.sha256()
-    for k,v in sorted(state.items()): h.update(f'{k} {v.dtype} {tuple(v.shape)} '.encode() + v.detach().cpu().contiguous().numpy().tobytes())
+    for k,v in sorted(state.items()):
+        h.update(f'{k} {v.dtype} {tuple(v.shape)} '.encode() + v.detach().cpu().contiguous().numpy().tobytes())
     return h.hexdigest()[:16]
 
 def vocab_hash(vocab:list) -> str: return hashlib.sha256(json.dumps(list(vocab)).encode()).hexdigest()
@@ -98,7 +99,7 @@ class Bundle:
         prefix = '0.' if self.kind=='lm' else '0.module.'
         return {k[len(prefix):]:v for k,v in self.state.items() if k.startswith(prefix)}
 
-# %% ../../nbs/22_models.bundle.ipynb #ebb903de
+# %% ../../nbs/22_models.bundle.ipynb #adb7368f
 _LARGEST = {'config.json':2**24, 'vocab.json':2**27, 'model.safetensors':2**36} # bytes
 _ARCH = {'lm':{'emb_sz','n_hid','n_layers'}, 'classifier':{'n_out','config','seq_len','max_len','lin_ftrs','y_range'}}
 
@@ -110,26 +111,29 @@ def _check(bundle):
     c,arch,kind = bundle.config,bundle.config['arch'],bundle.config['kind']
     _expect(kind in _ARCH and c['direction'] in ('fwd','bwd'), f"it is a {kind!r} that reads {c['direction']!r}")
     _expect(set(arch)==_ARCH[kind], f"its architecture has {sorted(arch)}")
-    _expect(all(v.dtype in (torch.float32, torch.float16, torch.int64) for v in bundle.state.values()), "its weights are neither fp32 nor fp16")
+    dtypes = {v.dtype for v in bundle.state.values()}
+    _expect(dtypes<={torch.float32, torch.float16, torch.int64}, f"its weights are {dtypes}")
     if (t := c.get('tokenizer')) is not None:
-        good = t['kind']=='spacy' and re.fullmatch('[a-z]{2,3}', t['lang']) and type(t['rules']) is list and all(type(r) is str for r in t['rules'])
-        _expect(good, f"its tokenizer is {t!r}")
+        known = type(t['rules']) is list and all(type(r) is str for r in t['rules'])
+        _expect(known and t['kind']=='spacy' and re.fullmatch('[a-z]{2,3}', t['lang']), f"its tokenizer is {t!r}")
     sizes = dict(arch if kind=='lm' else arch['config'])
     if kind=='classifier':
         labels,ftrs,y = c['labels'],arch['lin_ftrs'],arch['y_range']
-        _expect(c['task'] in ('single','multi','regression') and type(labels) is (type(None) if c['task']=='regression' else list), f"its task is {c['task']!r}")
-        _expect(labels is None or len(labels)==arch['n_out'], f"it has {len(labels or [])} labels for {arch['n_out']} outputs")
+        _expect(c['task'] in ('single','multi','regression') and (c['task']=='regression')==(labels is None), f"its task is {c['task']!r}")
+        _expect(labels is None or type(labels) is list and len(labels)==arch['n_out'], f"its labels are not {arch['n_out']}")
         _expect(type(ftrs) is list and len(ftrs)<=64, "its head is not a list of up to 64 layers")
         _expect(y is None or len(y)==2 and all(type(v) in (int,float) and abs(v)<1e30 for v in y), f"its y_range is {y!r}")
-        sizes.update({k:arch[k] for k in ('n_out','seq_len')}, max_len=arch['max_len'] or 1, **{f'lin_ftrs {i}':v for i,v in enumerate(ftrs)})
+        sizes.update({k:arch[k] for k in ('n_out','seq_len')}, max_len=arch['max_len'] or 1)
+        sizes.update({f'lin_ftrs {i}':v for i,v in enumerate(ftrs)})
     for k,v in sizes.items(): _expect(type(v) is int and 0<v<=(64 if k=='n_layers' else 2**24), f"its {k} is {v!r}")
     with torch.device('meta'): model = bundle.skeleton()
     want,have = ({k:tuple(v.shape) for k,v in o.items()} for o in (tensors_of(model), bundle.state))
     for k in want.keys()|have.keys(): _expect(want.get(k)==have.get(k), f"{k} has shape {have.get(k)}, in its model {want.get(k)}")
 
-def _said(e): return ' '.join(''.join(c if c.isprintable() else ' ' for c in str(e)[:200]).split()) or type(e).__name__ # a forged file can make it long
+def _said(e): # in one line: a forged file can make it long
+    return ' '.join(''.join(c if c.isprintable() else ' ' for c in str(e)[:200]).split()) or type(e).__name__
 
-# %% ../../nbs/22_models.bundle.ipynb #b4419766
+# %% ../../nbs/22_models.bundle.ipynb #e6d896a6
 def save_bundle(
     bundle:Bundle,
     path, # A folder that does not exist yet
@@ -142,16 +146,20 @@ def save_bundle(
     weights = save(state)
     config = {'format':FORMAT, **bundle.config, 'vocab_hash':vocab_hash(bundle.vocab), 'sha256':hashlib.sha256(weights).hexdigest(),
               'versions':dict(fastai=fastai.__version__, torch=torch.__version__)}
-    data = {'config.json':json.dumps(config, indent=1, ensure_ascii=False).encode(), 'vocab.json':json.dumps(bundle.vocab).encode(), 'model.safetensors':weights}
+    data = {'config.json':json.dumps(config, indent=1, ensure_ascii=False).encode(),
+            'vocab.json':json.dumps(bundle.vocab).encode(), 'model.safetensors':weights}
     for name,d in data.items():
-        if len(d)>_LARGEST[name]: raise ValueError(f"{name} would have {len(d):,} bytes, load_bundle reads {_LARGEST[name]:,}: expected fewer words, or fewer and shorter labels")
+        if len(d)>_LARGEST[name]:
+            raise ValueError(f"{name} would have {len(d):,} bytes, load_bundle reads {_LARGEST[name]:,}: "
+                             "expected fewer words, or fewer and shorter labels")
     with new_folder(path) as tmp:
         for name,d in data.items(): (tmp/name).write_bytes(d)
     return path
 
 def _read(path, name):
     file = path/name
-    if not file.is_file(): raise FileNotFoundError(f"{str(path)!r} is not a bundle, it has no {name}: expected a folder with {', '.join(_LARGEST)}")
+    if not file.is_file():
+        raise FileNotFoundError(f"{str(path)!r} is not a bundle, it has no {name}: expected a folder with {', '.join(_LARGEST)}")
     _expect(file.resolve().parent==path.resolve(), f"{name} is a link to another folder")
     _expect(file.stat().st_size<=_LARGEST[name], f"{name} has {file.stat().st_size} bytes, more than {_LARGEST[name]}")
     return file.read_bytes()
@@ -166,26 +174,31 @@ def load_bundle(
     try:
         data = {n:_read(path, n) for n in _LARGEST}
         config,vocab = json.loads(data['config.json']),json.loads(data['vocab.json'])
-        _expect(isinstance(config, dict) and isinstance(vocab, list) and all(isinstance(w, str) for w in vocab), "its files hold no object and list of words")
-        if type(found := config.get('format')) is int and found>FORMAT: raise OSError(f"{str(path)!r} has format {found}, this version of ulmfit_ext reads up to {FORMAT}: get a newer version")
+        words = isinstance(vocab, list) and all(isinstance(w, str) for w in vocab)
+        _expect(isinstance(config, dict) and words, "its files hold no object and list of words")
+        if type(found := config.get('format')) is int and found>FORMAT:
+            raise OSError(f"{str(path)!r} has format {found}, this version of ulmfit_ext reads up to {FORMAT}: get a newer version")
         _expect(found==FORMAT, f"its format is {found!r}")
         _expect(config.get('vocab_hash')==vocab_hash(vocab), "vocab.json is not the one its weights were saved with")
-        _expect(config.get('sha256')==hashlib.sha256(data['model.safetensors']).hexdigest(), "the sha256 of model.safetensors is not the saved one")
+        sha = hashlib.sha256(data['model.safetensors']).hexdigest()
+        _expect(config.get('sha256')==sha, "the sha256 of model.safetensors is not the saved one")
         bundle = Bundle(config, vocab, load(data.pop('model.safetensors')))
         _check(bundle)
     except FileNotFoundError: raise
     except OSError as e: raise ValueError(str(e)) from e
-    except Exception as e: raise ValueError(f"the bundle {str(path)!r} is damaged ({_said(e)}): get it again") from e # a forged file can raise nearly anything
+    except Exception as e:
+        raise ValueError(f"the bundle {str(path)!r} is damaged ({_said(e)}): get it again") from e # a forged file can raise nearly anything
     for k,v in bundle.state.items(): bundle.state[k] = v.float() if v.is_floating_point() else v
     for name,want in (('kind',kind),('direction',direction)):
         if want not in (None, config[name]): raise ValueError(f"the bundle {str(path)!r} has {name} {config[name]!r}: expected {want!r}")
     return bundle
 
-# %% ../../nbs/22_models.bundle.ipynb #c92a520b
+# %% ../../nbs/22_models.bundle.ipynb #c5cdfc1f
 @patch
 def bundle(self:TextLearner) -> Bundle:
     "Return what `save_bundle` writes of this learner"
-    if not hasattr(self, 'meta'): raise ValueError("this learner was not made by ulmfit_ext: expected one from finetune_lm, pretrain_lm or finetune_classifier")
+    if not hasattr(self, 'meta'):
+        raise ValueError("this learner was not made by ulmfit_ext: expected one from finetune_lm, pretrain_lm or finetune_classifier")
     return Bundle(dict(self.meta), self.dls.text_vocab, model_state(self.model))
 
 @patch
@@ -193,7 +206,7 @@ def save_bundle(self:TextLearner, path, half:bool=False) -> Path:
     "Write model, vocabulary and configuration to the new folder `path`"
     return save_bundle(self.bundle(), path, half)
 
-# %% ../../nbs/22_models.bundle.ipynb #95099ba9
+# %% ../../nbs/22_models.bundle.ipynb #b9fe1452
 class _PlainUnpickler(pickle.Unpickler):
     def find_class(self, module, name): raise pickle.UnpicklingError(f"it wants to load {module}.{name}")
 
@@ -202,7 +215,8 @@ def _plain_list(path):
         with open(path, 'rb') as f: words = _PlainUnpickler(f).load()
         _expect(isinstance(words, list) and all(isinstance(w, str) for w in words), 'it is something else')
         return words
-    except Exception as e: raise ValueError(f"the vocabulary {path.name!r} is not a pickled list of strings ({_said(e)}): get the archive again") from e
+    except Exception as e:
+        raise ValueError(f"the vocabulary {path.name!r} is not a pickled list of strings ({_said(e)}): get the archive again") from e
 
 def fastai_bundle(
     folder, # With one .pth and one .pkl, as in fastai's archives
@@ -210,7 +224,8 @@ def fastai_bundle(
 ) -> Bundle:
     "Read a language model in fastai's format; raise `ValueError` for anything else"
     pth,pkl = (sorted(Path(folder).glob(f'*.{ext}')) for ext in ('pth','pkl'))
-    if len(pth)!=1 or len(pkl)!=1: raise FileNotFoundError(f"{str(folder)!r} has {len(pth)} .pth and {len(pkl)} .pkl files: expected one of each")
+    if len(pth)!=1 or len(pkl)!=1:
+        raise FileNotFoundError(f"{str(folder)!r} has {len(pth)} .pth and {len(pkl)} .pkl files: expected one of each")
     try:
         state = torch.load(pth[0], map_location='cpu', weights_only=True)
         state = {k:v for k,v in state.get('model', state).items() if isinstance(v, torch.Tensor)}
@@ -225,12 +240,13 @@ def fastai_bundle(
     load_state(model, {k:state[k] for k in dict(model.named_parameters()) if k in state}, repr(pth[0].name))
     return Bundle(dict(kind='lm', direction=direction, arch=arch, tokenizer=None, finetune_recipe='paper'), vocab, model_state(model))
 
-# %% ../../nbs/22_models.bundle.ipynb #fdf9a0ab
+# %% ../../nbs/22_models.bundle.ipynb #9ca5c7ea
 PRETRAINED = ('mini','wt103')
 
 def inside(path, name) -> Path:
     "Return the folder `name` in `path`; raise `ValueError` for a link that leads out of it"
-    if (path/name).resolve().parent!=path.resolve(): raise ValueError(f"{str(path/name)!r} is a link to another folder: get the bundle again")
+    if (path/name).resolve().parent!=path.resolve():
+        raise ValueError(f"{str(path/name)!r} is a link to another folder: get the bundle again")
     return path/name
 
 def any_bundle(
@@ -254,12 +270,17 @@ def pretrained(
     if name=='wt103': return fastai_bundle(fetch({'fwd':URLs.WT103_FWD, 'bwd':URLs.WT103_BWD}[direction], c_key='model'), direction)
     if name=='mini': name = files('ulmfit_ext')/'pretrained'/'mini'
     if not isinstance(name, (str, os.PathLike, Bundle)):
-        raise ValueError(f"the pretrained model is a {type(name).__name__}: expected one of {list(PRETRAINED)}, the folder of a bundle, a `Bundle`, or None")
+        raise ValueError(f"the pretrained model is a {type(name).__name__}: expected one of {list(PRETRAINED)}, a folder or a Bundle")
     if not isinstance(name, Bundle):
         path,other = Path(name),{'fwd':'bwd', 'bwd':'fwd'}[direction]
-        if not path.is_dir(): raise ValueError(f"there is no pretrained model {str(name)!r}: expected one of {list(PRETRAINED)}, the folder of a bundle, or None")
-        if (path/other).is_dir() and not (path/direction).is_dir(): raise ValueError(f"{str(path)!r} has a model that reads {other}, and none that reads {direction}: pretrain one, or train in one direction")
+        if not path.is_dir():
+            raise ValueError(f"there is no pretrained model {str(name)!r}: "
+                             f"expected one of {list(PRETRAINED)}, the folder of a bundle, or None")
+        if (path/other).is_dir() and not (path/direction).is_dir():
+            raise ValueError(f"{str(path)!r} has a model that reads {other}, and none that reads {direction}: "
+                             "pretrain one, or train in one direction")
         if (path/direction).is_dir(): name = inside(path, direction)
     bundle = any_bundle(name, 'lm')
-    if bundle.direction!=direction: raise ValueError(f"the pretrained model reads {bundle.direction}, the data {direction}: use the one of the same direction")
+    if bundle.direction!=direction:
+        raise ValueError(f"the pretrained model reads {bundle.direction}, the data {direction}: use the one of the same direction")
     return bundle

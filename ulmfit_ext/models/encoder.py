@@ -94,15 +94,17 @@ class DocumentEncoder(SentenceEncoder):
             after.append(tuple(s.detach() for s in h))
         return out,after
 
-# %% ../../nbs/20_models.encoder.ipynb #ed86eeb5
+# %% ../../nbs/20_models.encoder.ipynb #77231534
 class _Pool:
     "Last output, maximum and mean over time, of documents whose number falls from chunk to chunk"
     def __init__(self, n): self.n,self.last = n,None
     def add(self, out, seen, at):
         n = len(out)
         o = out.float() if out.dtype in (torch.bfloat16, torch.float16) else out # in bf16 a long sum would lose its small terms
-        top,total,last = o.masked_fill(~seen[...,None], -torch.inf).amax(1),(o*seen[...,None]).sum(1),o[torch.arange(n, device=o.device), at]
-        if self.last is None: self.last,self.top,self.total = (torch.cat([p, p.new_zeros(self.n-n, p.shape[1])]) if n<self.n else p for p in (last,top,total))
+        seen,last = seen[...,None],o[torch.arange(n, device=o.device), at]
+        top,total = o.masked_fill(~seen, -torch.inf).amax(1),(o*seen).sum(1)
+        def all_rows(p): return torch.cat([p, p.new_zeros(self.n-n, p.shape[1])]) if n<self.n else p
+        if self.last is None: self.last,self.top,self.total = map(all_rows, (last,top,total))
         else:
             self.last = torch.cat([last, self.last[n:]])
             self.top = torch.cat([torch.maximum(self.top[:n], top), self.top[n:]])

@@ -93,7 +93,7 @@ def sampled_cross_entropy(
     place = targ.new_zeros(n).index_copy(0, words, torch.arange(len(words), device=h.device))
     return linear_cross_entropy(h, weight[words], b if bias is None else bias[words]+b, place[targ])
 
-# %% ../../nbs/21_models.loss.ipynb #9936f2ab
+# %% ../../nbs/21_models.loss.ipynb #fc0e9470
 class BlockLogits:
     "Stands for the logits (..., words) of `h` (..., features), which are computed when asked for"
     def __init__(self, h, weight, bias, rows=None, sampled=False):
@@ -107,7 +107,8 @@ class BlockLogits:
 
     def cross_entropy(self, targ):
         targ,h = targ.as_subclass(torch.Tensor).flatten(),self.h.flatten(0, -2)
-        if torch.is_grad_enabled(): return (sampled_cross_entropy if self.sampled else linear_cross_entropy)(h, self.weight, self.bias, targ)
+        loss = sampled_cross_entropy if self.sampled else linear_cross_entropy
+        if torch.is_grad_enabled(): return loss(h, self.weight, self.bias, targ)
         losses,self._rows['best'] = _losses(h, self.weight, self.bias, targ, 1024)
         return losses.mean()
 
@@ -132,7 +133,7 @@ class BlockLogits:
         full = lambda o: o.full() if isinstance(o, cls) else o
         return func(*map(full, args), **{k:full(v) for k,v in kwargs.items()})
 
-# %% ../../nbs/21_models.loss.ipynb #c0014c69
+# %% ../../nbs/21_models.loss.ipynb #60c5b7db
 def _decode(self, input, sampled):
     "`LinearDecoder.forward` without the last product"
     dropped = self.output_dp(input)
@@ -157,7 +158,8 @@ class BlockLoss(Callback):
         no_call(self.model) # of a batch that was interrupted
         m = self.model # or a wrapper of it, for several GPUs
         sampled = self.softmax=='sampled' and self.training and self._part<1-self.full_frac
-        if isinstance(m, SequentialRNN) and isinstance(m[-1], LinearDecoder) and not hasattr(self.learn, 'gather_preds'): next_call(m, _without_logits(m[-1], sampled))
+        is_lm = isinstance(m, SequentialRNN) and isinstance(m[-1], LinearDecoder)
+        if is_lm and not hasattr(self.learn, 'gather_preds'): next_call(m, _without_logits(m[-1], sampled))
     @property
     def _part(self): # of the fit, an earlier part of a resumed one included
         first = getattr(getattr(self.learn, 'step_recorder', None), 'first_epoch', 0)

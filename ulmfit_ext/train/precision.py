@@ -41,7 +41,7 @@ def no_call(model):
         if f.own is None: del model.forward
         else: model.forward = f.own
 
-# %% ../../nbs/05_train.precision.ipynb #1c7b0835
+# %% ../../nbs/05_train.precision.ipynb #dfb172f4
 class AutoPrecision(Callback):
     "Run the model in bf16 where that is faster, in fp32 elsewhere"
     order = MixedPrecision.order
@@ -56,7 +56,7 @@ class AutoPrecision(Callback):
         "Return 'bf16' or 'fp32'; raise `ValueError` for bf16 on a GPU"
         if self.precision=='auto': return 'bf16' if fast_bf16(device) else 'fp32'
         if self.precision=='bf16' and torch.device(device or 'cpu').type=='cuda':
-            raise ValueError("precision is 'bf16' on a GPU, where torch runs LSTMs in fp16 without scaling the loss: use fastai's MixedPrecision")
+            raise ValueError("precision is 'bf16' on a GPU, where torch runs LSTMs in unscaled fp16: use fastai's MixedPrecision")
         return self.precision
 
     def before_batch(self):

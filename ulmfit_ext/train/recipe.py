@@ -43,7 +43,7 @@ def FusedAdam(
     cbs = [*([weight_decay] if decouple_wd else []), partial(_fused_step, l2=not decouple_wd)]
     return Optimizer(params, cbs, lr=lr, mom=mom, sqr_mom=sqr_mom, eps=eps, wd=wd)
 
-# %% ../../nbs/03_train.recipe.ipynb #089a3ba0
+# %% ../../nbs/03_train.recipe.ipynb #ce97f163
 @dataclass(frozen=True)
 class Phase:
     "The hyper-parameters of one phase"
@@ -85,7 +85,8 @@ class Phase:
         rates = self.lr if isinstance(self.lr, (tuple,list)) else [self.lr]
         if not rates or not all(isinstance(r, Real) for r in rates):
             raise ValueError(f"lr is {self.lr!r}: expected the peak rate of the last group, or one for each stage")
-        if type(self.epochs) is not int or self.epochs<1: raise ValueError(f"epochs is {self.epochs!r}: expected a whole number, at least 1")
+        if type(self.epochs) is not int or self.epochs<1:
+            raise ValueError(f"epochs is {self.epochs!r}: expected a whole number, at least 1")
         for k,known in _CHOICES.items():
             if (v := getattr(self, k)) not in known: raise ValueError(f"{k} is {v!r}: expected one of {list(known)}")
 
@@ -93,13 +94,14 @@ _CHOICES = dict(unfreeze=('full','gradual','last','chain_thaw'), schedule=('stlr
                 keep=('last','best'), softmax=('full','sampled'))
 DROPOUTS = ('output_p','hidden_p','input_p','embed_p','weight_p')
 
-# %% ../../nbs/03_train.recipe.ipynb #d54e270f
+# %% ../../nbs/03_train.recipe.ipynb #ca21437a
 @patch
 def dropouts(self:Phase) -> dict: # As in fastai's `config`
     return {k:getattr(self, k) for k in DROPOUTS}
 
 @patch
-def opt_func(self:Phase): return partial(FusedAdam, mom=self.mom, sqr_mom=self.sqr_mom, eps=self.eps, wd=self.wd, decouple_wd=self.decouple_wd)
+def opt_func(self:Phase):
+    return partial(FusedAdam, **{k:getattr(self, k) for k in ('mom','sqr_mom','eps','wd','decouple_wd')})
 
 @patch
 def cbs(self:Phase) -> list: return [] if self.clip is None else [GradientClip(self.clip)]
@@ -117,7 +119,8 @@ def stages(self:Phase,
         # with too few epochs the last stage stays: without it, most of the model would never train
         if self.epochs<n: stages = [*stages[:self.epochs-1], stages[-1]]
     if self.multipliers is None: return stages
-    if len(self.multipliers)!=n_groups: raise ValueError(f"{len(self.multipliers)} multipliers for a model of {n_groups} groups: expected one for each")
+    if len(self.multipliers)!=n_groups:
+        raise ValueError(f"{len(self.multipliers)} multipliers for a model of {n_groups} groups: expected one for each")
     return [replace(s, lrs=tuple(self.lr*m for m in self.multipliers)) for s in stages]
 
 @patch
@@ -155,7 +158,7 @@ class Recipe:
             d[k] = Phase(**{n:tuple(v) if isinstance(v, list) else v for n,v in d[k].items()})
         return cls(**d)
 
-# %% ../../nbs/03_train.recipe.ipynb #43945ea6
+# %% ../../nbs/03_train.recipe.ipynb #c6358ea1
 def _light(drop): return dict(zip(DROPOUTS, (.4*drop, .3*drop, .4*drop, .05*drop, .5*drop)))
 _scripts_drop = dict(output_p=.1, hidden_p=.15, input_p=.25, embed_p=.02, weight_p=.2)
 _fastai = dict(schedule='one_cycle', mom=.8, eps=1e-5, wd=.1, decouple_wd=True, clip=None, seq_len=72)
@@ -168,7 +171,8 @@ RECIPES = {r.name:r for r in [
            lm=Phase(lr=.004, epochs=15, vary_len=True),
            clas=Phase(lr=.01, epochs=50, unfreeze='gradual', max_len=20*70)),
     Recipe('scripts',
-           lm=Phase(lr=.004, epochs=50, formula='scripts', multipliers=(1/6, 1/3, 1., 1/2), mom=.8, wd=1e-7, clip=.3, vary_len=True, **_scripts_drop),
+           lm=Phase(lr=.004, epochs=50, formula='scripts', multipliers=(1/6, 1/3, 1., 1/2), mom=.8, wd=1e-7, clip=.3, vary_len=True,
+                    **_scripts_drop),
            clas=Phase(lr=.01, epochs=52, formula='scripts', unfreeze='gradual', n_top=(1,2), cut_frac=(1/3, 1/3, 1/8), ratio=8,
                       mom=.8, wd=1e-6, clip=25., bs=32, max_len=20*70)),
     Recipe('fastai',
@@ -187,7 +191,7 @@ def get_recipe(
     if str(recipe).endswith('.json') and Path(recipe).is_file(): return Recipe.from_json(Path(recipe).read_text(encoding='utf8'))
     raise ValueError(f"there is no recipe {str(recipe)!r}: expected one of {list(RECIPES)}, a Recipe, or the path of a .json file with one")
 
-# %% ../../nbs/03_train.recipe.ipynb #e198f515
+# %% ../../nbs/03_train.recipe.ipynb #d35afa66
 def recipe_table(
     recipes=None, # Recipes or their names; `None` is all in `RECIPES`
     diff:bool=True # Only the rows in which they differ?
@@ -195,6 +199,7 @@ def recipe_table(
     "Return recipes side by side"
     def short(v): return f"({', '.join(map(short, v))})" if isinstance(v, tuple) else f'{v:.4g}' if isinstance(v, float) else str(v)
     rs = [get_recipe(r) for r in recipes or RECIPES]
-    df = pd.DataFrame({r.name:{(ph, f.name):getattr(getattr(r, ph), f.name) for ph in ('lm','clas') for f in fields(Phase)} for r in rs}, dtype=object)
+    rows = [(ph, f.name) for ph in ('lm','clas') for f in fields(Phase)]
+    df = pd.DataFrame({r.name:{(ph, k):getattr(getattr(r, ph), k) for ph,k in rows} for r in rs}, dtype=object)
     if diff: df = df[df.map(repr).nunique(axis=1)>1]
     return df.map(short)

@@ -7,13 +7,12 @@ __all__ = ['write_file', 'new_folder', 'check_run_dir', 'open_run', 'tensors_of'
            'set_random', 'write_checkpoint', 'read_checkpoint', 'Checkpoint', 'duration', 'Plan', 'PhaseProgress',
            'StopDiverging', 'fit_phase']
 
-# %% ../../nbs/04_train.run.ipynb #469add71
+# %% ../../nbs/04_train.run.ipynb #43093020
 import json
 import os
 import shutil
 import statistics
 import sys
-import tempfile
 import time
 import warnings
 from contextlib import contextmanager
@@ -25,10 +24,12 @@ import torch
 from fastcore.all import L, noop, patch, store_attr
 from fastai.callback.core import Callback
 from fastai.callback.progress import CSVLogger, ProgressCallback
+from fastai.callback.fp16 import MixedPrecision
 from fastai.callback.tracker import TrackerCallback
+from fastai.callback.training import GradientAccumulation
 from fastai.learner import Recorder, replacing_yield
 from fastai.torch_core import find_bs, get_random_states, set_random_states
-from fastprogress.core import IN_NOTEBOOK, format_time, html_progress_bar, html_progress_bar_styles, text2html_table
+from fastprogress.core import IN_NOTEBOOK, html_progress_bar, html_progress_bar_styles, text2html_table
 from filelock import FileLock, Timeout
 from safetensors import safe_open
 from safetensors.torch import save
@@ -36,7 +37,7 @@ from .recipe import Recipe
 from .schedule import StepRecorder
 from .unfreeze import n_groups
 
-# %% ../../nbs/04_train.run.ipynb #49dd8e1b
+# %% ../../nbs/04_train.run.ipynb #97b729b0
 def write_file(path, data:bytes):
     "Write `data` to `path` in one step: it holds the old content or the new, whatever happens"
     path = Path(path)
@@ -55,19 +56,14 @@ def new_folder(path):
     path = Path(path)
     if path.exists(): raise FileExistsError(f"{str(path)!r} exists: name a new folder, or remove that one")
     path.parent.mkdir(parents=True, exist_ok=True)
-    tmp = Path(tempfile.mkdtemp(prefix=f'.{path.name}-', dir=path.parent))
+    tmp = path.with_name(f'.{path.name}.{os.getpid()}.part')
+    tmp.mkdir()
     try:
         yield tmp
-        tmp.chmod(0o777 & ~_umask())
         tmp.rename(path)
     finally: shutil.rmtree(tmp, ignore_errors=True)
 
-def _umask():
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-# %% ../../nbs/04_train.run.ipynb #2956ed06
+# %% ../../nbs/04_train.run.ipynb #75dca702
 def check_run_dir(
     run_dir, # Folder of a run; `None` keeps nothing
     resume:bool=False # Go on with the run in `run_dir`, if there is one?
@@ -108,7 +104,8 @@ def open_run(
             try: old = json.loads(file.read_text(encoding='utf8'))
             except ValueError as e: raise ValueError(f"{str(file)!r} is damaged: remove the folder to start anew") from e
             for k,a,b in _differences(old, what):
-                raise ValueError(f"the run in {str(run_dir)!r} has {k} {a!r}, this one has {b!r}: resume with the same, or name a new folder")
+                found = f"the run in {str(run_dir)!r} has {k} {a!r}, this one has {b!r}"
+                raise ValueError(f"{found}: resume with the same, or name a new folder")
         else: write_file(file, json.dumps(what, indent=1).encode())
         write_file(run_dir/'recipe.json', recipe.to_json().encode())
         yield run_dir
@@ -154,12 +151,13 @@ def _number(v):
     try: return float(v)
     except (TypeError, ValueError, RuntimeError): return None # an array or nothing
 
-# %% ../../nbs/04_train.run.ipynb #d7006ed0
+# %% ../../nbs/04_train.run.ipynb #dcf625dd
 def _order_of(dl) -> dict:
     "What determines the order of the next passes of `dl`"
     res = {k:getattr(dl, k) for k in ('seed','n_pass') if hasattr(dl, 'n_pass')}
     if hasattr(dl, 'rng'): res['rng'] = dl.rng.getstate()
-    if hasattr(getattr(dl, 'items', None), 'idxs'): res['idxs'] = [int(i) for i in dl.items.idxs] # fastai's LMDataLoader shuffles them in place
+    # fastai's LMDataLoader shuffles its items in place
+    if hasattr(getattr(dl, 'items', None), 'idxs'): res['idxs'] = [int(i) for i in dl.items.idxs]
     return res
 
 def _set_order(dl, order):
@@ -180,7 +178,7 @@ def pack_random() -> tuple: # (JSON, tensors)
 def set_random(meta, tensors):
     "Restore what `pack_random` returned"
     name,*rest = meta['numpy']
-    cuda = [tensors[k] for k in sorted(k for k in tensors if k.startswith('cuda'))] or []
+    cuda = [tensors[f'cuda{i}'] for i in range(len(tensors)) if f'cuda{i}' in tensors]
     set_random_states(_state(meta['random_state']), (name, tensors['numpy'].numpy().astype(np.uint32), *rest), tensors['torch'], cuda,
                       torch_deterministic=torch.backends.cudnn.deterministic, torch_benchmark=torch.backends.cudnn.benchmark)
 
@@ -205,7 +203,7 @@ def read_checkpoint(path) -> tuple: # (meta, tensors)
     except Exception as e: # a forged file can raise nearly anything
         raise ValueError(f"{str(path)!r} is not a checkpoint, or is damaged ({type(e).__name__}): remove it to start anew") from e
 
-# %% ../../nbs/04_train.run.ipynb #5706de10
+# %% ../../nbs/04_train.run.ipynb #1138830e
 class Checkpoint(Callback):
     "Write one file before the first step, after each epoch and after each fit, and go on from it"
     order,run_valid = 95,False # after all that changes something
@@ -221,7 +219,8 @@ class Checkpoint(Callback):
         self.place,self.saved = (0,0),None # stage and epoch that come next
         if not self.path.exists(): return
         self.saved = read_checkpoint(path)
-        if self.saved[0]['size']!=self.size: raise ValueError(f"the checkpoint {str(path)!r} is of another plan: resume with the same data and recipe")
+        if self.saved[0]['size']!=self.size:
+            raise ValueError(f"the checkpoint {str(path)!r} is of another plan: resume with the same data and recipe")
         self.place = tuple(map(int, self.saved[0]['place']))
 
     def before_fit(self):
@@ -237,19 +236,20 @@ class Checkpoint(Callback):
         self.place = self.steps.stage+1,0
         self.save()
 
-# %% ../../nbs/04_train.run.ipynb #088e0f6f
+# %% ../../nbs/04_train.run.ipynb #45fe811b
 @patch
 def save(self:Checkpoint):
     "Write the file; if that fails after the first time, training goes on with the old one"
     if (losses := self.recorder.losses) and not torch.isfinite(losses[-1]): return
     try: write_checkpoint(self.path, *self._state())
     except OSError as e:
-        if not self.path.exists(): raise OSError(f"no checkpoint can be written to {str(self.path)!r} ({e.strerror or e}): make room, or name another folder") from e
-        warnings.warn(f"no checkpoint could be written to {str(self.path)!r} ({e.strerror or e}): training goes on; make room for the next one")
+        failed = f"no checkpoint can be written to {str(self.path)!r} ({e.strerror or e})"
+        if not self.path.exists(): raise OSError(f"{failed}: make room, or name another folder") from e
+        warnings.warn(f"{failed}: training goes on; make room for the next one")
 
 @patch
 def _state(self:Checkpoint):
-    rec,opt = self.recorder,{}
+    rec = self.recorder
     numbers,random = pack_random()
     meta = dict(place=self.place, size=self.size, threads=torch.get_num_threads(), random=numbers, order=_order_of(self.dls.train),
                 hypers=[{k:float(v) for k,v in h.items() if isinstance(v, (int,float))} for h in self.opt.hypers],
@@ -260,11 +260,12 @@ def _state(self:Checkpoint):
         states = [s for *_,s,_ in self.opt.all_params()]
         meta['opt'] = [{k:v for k,v in s.items() if isinstance(v, (int,float))} for s in states]
         tensors['opt'] = {f'{i}.{k}':v for i,s in enumerate(states) for k,v in s.items() if isinstance(v, torch.Tensor)}
-        meta['recorder'] = dict(lrs=rec.lrs, iters=rec.iters, values=[[_number(v) for v in row] for row in rec.values], count=rec.smooth_loss.count)
+        values = [[_number(v) for v in row] for row in rec.values]
+        meta['recorder'] = dict(lrs=rec.lrs, iters=rec.iters, values=values, count=rec.smooth_loss.count)
         tensors['recorder'] = dict(losses=torch.stack(rec.losses), smooth=torch.as_tensor(rec.smooth_loss.val))
     return meta,tensors
 
-# %% ../../nbs/04_train.run.ipynb #111c1521
+# %% ../../nbs/04_train.run.ipynb #2243fd88
 @patch
 def restore(self:Checkpoint, learn):
     "Take up the state in the file"
@@ -274,8 +275,11 @@ def restore(self:Checkpoint, learn):
     torch.set_num_threads(int(meta['threads'])) # another number may give other bits
     for h,s in zip(learn.opt.hypers, meta['hypers']): h.update({k:v for k,v in s.items() if self.place[1] or k!='lr'})
     if 'opt' in meta:
-        for i,((*_,state,_),numbers) in enumerate(zip(learn.opt.all_params(), meta['opt'])):
-            state.update(numbers, **{k.partition('.')[2]:v.to(device, copy=True) for k,v in tensors.get('opt', {}).items() if k.split('.')[0]==str(i)})
+        states = [s for *_,s,_ in learn.opt.all_params()]
+        for state,numbers in zip(states, meta['opt']): state.update(numbers)
+        for k,v in tensors.get('opt', {}).items():
+            i,_,name = k.partition('.')
+            states[int(i)][name] = v.to(device, copy=True)
         rec,r = learn.recorder,meta['recorder']
         rec.lrs,rec.iters,rec.values,rec.losses = r['lrs'],r['iters'],[L(v) for v in r['values']],list(tensors['recorder']['losses'])
         rec.smooth_loss.count,rec.smooth_loss.val = r['count'],tensors['recorder']['smooth']
@@ -285,9 +289,9 @@ def restore(self:Checkpoint, learn):
     _set_order(learn.dls.train, meta['order'])
     set_random(meta['random'], tensors['random'])
 
-# %% ../../nbs/04_train.run.ipynb #0a9008b2
+# %% ../../nbs/04_train.run.ipynb #6599c7f7
 def duration(seconds:float) -> str:
-    "Say how long, for people: '40 s', '3 min', '1 h 20 min'"
+    "Format seconds: '40 s', '3 min', '1 h 20 min'"
     m = round(seconds/60)
     return f'{seconds:.0f} s' if seconds<90 else f'{m} min' if m<90 else f'{m//60} h {m%60} min'
 
@@ -303,7 +307,7 @@ class Plan:
         i = list(self.seconds).index(name)
         return PhaseProgress(f'[{i+1}/{len(self.seconds)}] {name[0].upper()}{name[1:]}', self, name)
 
-# %% ../../nbs/04_train.run.ipynb #00d9a28d
+# %% ../../nbs/04_train.run.ipynb #f8d87ee7
 class PhaseProgress(Callback):
     "Show one table for all stages of a phase, and the time left in all"
     order = ProgressCallback.order
@@ -333,7 +337,7 @@ class PhaseProgress(Callback):
         part = (self.done-self.done0)/self.total
         whole = (self.last-self.since)/part if part else 0.
         if self.plan is None: return whole*(1-self.done/self.total)
-        if part: self.plan.scale = whole/self.plan.seconds[self.phase]
+        if part and self.plan.seconds[self.phase]: self.plan.scale = whole/self.plan.seconds[self.phase]
         return whole*(1-self.done/self.total) + self.plan.later(self.phase)*self.plan.scale
 
     def after_batch(self):
@@ -345,7 +349,8 @@ class PhaseProgress(Callback):
         self.last = now
         if now-self.shown<(1 if self.live else 10) or self.done==self.done0: return
         self.shown,left = now,duration(self.left())
-        text = f'epoch {len(self.log.rows)+1} of {self.n_epochs}, loss {float(self.smooth_loss):.3f}, {left} left{" in all" if self.plan else ""}'
+        in_all = ' in all' if self.plan else ''
+        text = f'epoch {len(self.log.rows)+1} of {self.n_epochs}, loss {float(self.smooth_loss):.3f}, {left} left{in_all}'
         if IN_NOTEBOOK: self._draw(html_progress_bar(round(100*self.done/self.total), 100, text))
         elif self.live: print(f'\r{self.done/self.total:4.0%} {text:<60}', end='', flush=True)
         else: print(f'{self.done/self.total:4.0%} {text}', flush=True)
@@ -353,7 +358,7 @@ class PhaseProgress(Callback):
     def after_fit(self):
         if IN_NOTEBOOK and self.table and self.learn.create_mbar: self._draw()
 
-# %% ../../nbs/04_train.run.ipynb #bf2d562b
+# %% ../../nbs/04_train.run.ipynb #25d2390e
 @patch
 def _watch(self:PhaseProgress, rate):
     "Warn once if steps become much slower; `rate` is in seconds a token"
@@ -361,7 +366,7 @@ def _watch(self:PhaseProgress, rate):
     if self.warned or len(self.rates)<40: return
     first,recent = statistics.median(self.rates[:20]),statistics.median(self.rates[-20:])
     self.warned = recent>4*first
-    if self.warned: warnings.warn(f"steps are {recent/first:.0f} times slower than at first: if another program is busy, fewer threads are faster (OMP_NUM_THREADS=1)")
+    if self.warned: warnings.warn(f"steps are {recent/first:.0f} times slower than at first: beside a busy program, use OMP_NUM_THREADS=1")
 
 @patch
 def _draw(self:PhaseProgress, bar=''):
@@ -378,15 +383,26 @@ def write(self:PhaseProgress, row):
     if self.live: print('\r'+' '*66, end='\r')
     for r in new: print('  '.join(f'{c:<10}' for c in r), flush=True)
 
-# %% ../../nbs/04_train.run.ipynb #6ed6200c
+# %% ../../nbs/04_train.run.ipynb #fb0c589b
+@patch
+def end(self:PhaseProgress):
+    "Say if validation loss has risen, and which weights are kept"
+    losses = [r.get('valid_loss') or np.inf for r in self.log.rows] or [np.inf]
+    best = int(np.argmin(losses))
+    if losses[-1]<1.02*losses[best] or not np.isfinite(losses[-1]): return
+    kept = 'its' if self.log.keep=='best' else 'the last'
+    print(f"Validation loss was lowest in epoch {best+1} ({losses[best]:.3f}), and rose to {losses[-1]:.3f}: {kept} weights are kept.")
+
+# %% ../../nbs/04_train.run.ipynb #e45073ca
 class StopDiverging(Callback):
     "Raise `FloatingPointError` when the loss is not finite"
     order,run_valid = Recorder.order+1,False
     def after_batch(self):
-        if self.loss.device.type!='cpu' and self.iter%10 and self.iter+1<self.n_iter: return # asking a GPU for the loss means waiting for it
+        on_gpu = self.loss.device.type!='cpu'
+        if on_gpu and self.iter%10 and self.iter+1<self.n_iter: return # asking for the loss means waiting for it
         if torch.isfinite(self.loss).all(): return
-        raise FloatingPointError(f"the loss is {float(self.loss):.3g} in step {self.iter+1} of epoch {self.epoch+1}, at a rate of {self.opt.hypers[-1]['lr']:.3g}: "
-                                 "train with a lower lr, or clip gradients")
+        where = f"in step {self.iter+1} of epoch {self.epoch+1}, at a rate of {self.opt.hypers[-1]['lr']:.3g}"
+        raise FloatingPointError(f"the loss is {float(self.loss.detach()):.3g} {where}: train with a lower lr, or clip gradients")
 
 def fit_phase(
     learn, # A `Learner` made with `phase.opt_func()`
@@ -396,7 +412,8 @@ def fit_phase(
     progress=True # `False` prints nothing; or a `PhaseProgress`
 ) -> EpochLog:
     "Train `learn` as `phase` says, or go on from the checkpoint in `folder`; sets `learn.history`"
-    chunks = getattr(learn.dls.train, 'n_chunks', 1) # epochs in a pass
+    dl,chunks = learn.dls.train,getattr(learn.dls.train, 'n_chunks', 1) # epochs in a pass
+    if chunks>1: dl.n_pass = -(-dl.n_pass//chunks)*chunks # a phase begins with a whole pass
     stages = [replace(s, n_epoch=s.n_epoch*chunks) for s in phase.stages(n_groups(learn))]
     steps = StepRecorder()
     log = EpochLog(phase.keep if len(learn.dls.valid) else 'last', lambda: stages[steps.stage].name)
@@ -404,15 +421,18 @@ def fit_phase(
     place = ckpt.place if ckpt else (0,0)
     bar = PhaseProgress() if progress is True else progress or None
     if bar: bar.begin(learn, stages, log, steps, place)
-    if place!=(0,0) and any(isinstance(cb, (TrackerCallback,CSVLogger)) for cb in [*learn.cbs, *L(cbs)]):
-        warnings.warn("callbacks begin anew in a resumed run: what SaveModelCallback, EarlyStoppingCallback or CSVLogger saw before is not known to them")
+    stateful = (TrackerCallback,CSVLogger,GradientAccumulation,MixedPrecision)
+    if place!=(0,0) and any(isinstance(cb, stateful) for cb in [*learn.cbs, *L(cbs)]):
+        warnings.warn("callbacks begin anew in a resumed run: SaveModelCallback and others don't know what came before")
     more = L(cbs) + phase.cbs() + [StopDiverging(), steps, log] + L(bar) + L(ckpt)
     old = [cb for cb in learn.cbs if isinstance(cb, ProgressCallback)]
     try:
         with learn.removed_cbs(old), contextmanager(replacing_yield)(learn, 'logger', bar.write if bar else noop):
             learn.fit_stages(stages, cbs=more, start=place, **phase.schedule_kwargs(len(stages)))
-    except KeyboardInterrupt: raise KeyboardInterrupt(f"Saved after epoch {len(log.rows)} of {sum(s.n_epoch for s in stages)}." if ckpt else '') from None
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"Saved after epoch {len(log.rows)} of {sum(s.n_epoch for s in stages)}." if ckpt else '') from None
     if ckpt and ckpt.saved is not None: ckpt.restore(learn) # all stages were done
     if log.best: copy_tensors(tensors_of(learn.model), log.best, 'the best epoch')
+    if bar: bar.end()
     learn.history = steps.table
     return log

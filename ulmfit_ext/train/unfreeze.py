@@ -137,20 +137,20 @@ def train_only(self:Learner,
     self.opt.frozen_idx = min(groups)
     self.opt.clear_state()
 
-# %% ../../nbs/02_train.unfreeze.ipynb #f5c261ef
+# %% ../../nbs/02_train.unfreeze.ipynb #23d61e28
 SCHEDULES = {'one_cycle': combined_cos(.25, 1/25, 1., 1e-5), 'cosine': SchedCos(1., 0.), 'constant': lambda pos: 1.}
 
 class _Shape(Callback):
     "Take peak rates along a schedule, whose first `start` of `total` steps are done"
     order,run_valid = STLR.order,False
-    def __init__(self, name, peaks, start, total): self.shape,self.cycle,self.peaks,self.start,self.total = SCHEDULES[name],name=='one_cycle',peaks,start,total
+    def __init__(self, shape, peaks, start, total): self.shape,self.peaks,self.start,self.total = shape,peaks,start,total
     def before_batch(self):
         pos = (self.start+self.epoch*self.n_iter+self.iter)/self.total
-        self.opt.set_hyper('lr', [float(p*self.shape(pos)) for p in self.peaks])
+        self.opt.set_hyper('lr', [float(p*SCHEDULES[self.shape](pos)) for p in self.peaks])
         # fastai's one-cycle moves the momentum against the rate
-        if self.cycle: self.opt.set_hyper('mom', float(combined_cos(.25, *self.learn.moms)(pos)))
+        if self.shape=='one_cycle': self.opt.set_hyper('mom', float(combined_cos(.25, *self.learn.moms)(pos)))
 
-# %% ../../nbs/02_train.unfreeze.ipynb #8deceb1b
+# %% ../../nbs/02_train.unfreeze.ipynb #1e331c29
 def _each(v, n, name):
     "One value for each of `n` stages"
     vs = [v]*n if np.isscalar(v) else list(v)
@@ -172,7 +172,8 @@ def fit_stages(self:Learner,
     if schedule not in ('stlr',*SCHEDULES): raise ValueError(f"schedule is {schedule!r}: expected one of {['stlr',*SCHEDULES]}")
     n,steps = n_groups(self),len(self.dls.train)
     for s in stages:
-        if len(s.lrs)!=n: raise ValueError(f"stage {s.name!r} has {len(s.lrs)} rates, the learner has {n} groups: expected a rate for each group")
+        if len(s.lrs)!=n:
+            raise ValueError(f"stage {s.name!r} has {len(s.lrs)} rates, the learner has {n} groups: expected a rate for each group")
     cuts,ratios = _each(cut_frac, len(stages), 'cut_frac'),_each(ratio, len(stages), 'ratio')
     rec = next((cb for cb in L(cbs) if isinstance(cb, StepRecorder)), None)
     if rec is None: cbs = L(cbs)+(rec := StepRecorder())
