@@ -45,9 +45,9 @@ def test_memory_of_pieces_is_bounded():
 def test_long_runs_are_cut_and_take_linear_time():
     for run in ('.', '-', "'", 'a.', '🙂', '&amp;', 'A'):
         text = run*(50_000//len(run))
-        start = time.perf_counter()
+        start = time.process_time()
         toks, = tokenize([text])
-        assert time.perf_counter()-start<2, run
+        assert time.process_time()-start<2, run
         assert ''.join(toks).count(run[0].lower())>10 or 'xxrep' in toks
     assert [list(o) for o in tokenize(['&#'+'1'*5000+'; ok'])][0][-1]=='ok'
 

@@ -1,6 +1,6 @@
 "Everything a notebook needs: `from ulmfit_ext.all import *`"
 from ulmfit_ext.train.schedule import STLR, plot_lrs, stlr
-from ulmfit_ext.train.unfreeze import Stage, chain_thaw, discriminative_lrs, gradual, group_table, n_groups, plot_stages # fastcore has a `last`
+from ulmfit_ext.train.unfreeze import Stage, chain_thaw, discriminative_lrs, gradual, group_table, n_groups, plot_stages
 from ulmfit_ext.train.recipe import RECIPES, FusedAdam, Phase, Recipe, get_recipe, recipe_table
 from ulmfit_ext.train.run import fit_phase
 from ulmfit_ext.train.precision import AutoPrecision, FreeMemory

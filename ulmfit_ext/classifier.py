@@ -30,7 +30,7 @@ from .models.bundle import load_state, overlap, remap_vocab, state_hash
 from .models.encoder import text_classifier
 from .lm import check_dls, check_start, choose_recipe, default_cbs, lm_bundle, named, split_cbs, train_phase, used_recipe
 
-# %% ../nbs/31_classifier.ipynb #c0f711a9
+# %% ../nbs/31_classifier.ipynb #8b04704a
 def _encoder_state(bundle, dls, remap):
     "The encoder's tensors for the vocabulary of `dls`"
     vocab = dls.text_vocab
@@ -70,7 +70,6 @@ def _loss(dls, class_weights):
 
 METRICS = {'single':accuracy, 'multi':accuracy_multi, 'regression':rmse}
 
-# %% ../nbs/31_classifier.ipynb #001fd77f
 @delegates(Learner.__init__, but='splitter')
 def classifier_learner(
     dls:DataLoaders, # Of classifier batches

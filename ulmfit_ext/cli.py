@@ -73,7 +73,7 @@ def _own_cbs(precision, softmax=None):
     from ulmfit_ext.models.loss import BlockLoss
     return ([] if precision=='auto' else [AutoPrecision(precision)]) + ([] if softmax is None else [BlockLoss(softmax)])
 
-# %% ../nbs/70_cli.ipynb #7e256fae
+# %% ../nbs/70_cli.ipynb #dbf35874
 def _check_test(df, path, text_col, label_col, label_delim, classes, task):
     "The test texts and labels; raise `ValueError` unless they fit what is trained"
     from ulmfit_ext.data.corpus import check_texts
@@ -116,7 +116,6 @@ def _save_plots(clf, folder, outputs=None, y=None):
         except Exception as e: warnings.warn(f"{file} could not be drawn ({e})")
         finally: plt.close(fig)
 
-# %% ../nbs/70_cli.ipynb #1e9e2c13
 _text_col = Annotated[str, typer.Option(help="Column with the texts.")]
 _label_col = Annotated[str, typer.Option(help="Column with the labels.")]
 _encoding = Annotated[str, typer.Option(help="Encoding of text files.")]

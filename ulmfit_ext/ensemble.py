@@ -31,7 +31,7 @@ from .lm import choose_recipe, finetune_lm, lm_learner, split_cbs
 from .classifier import classifier_learner, finetune_classifier
 from .infer.predict import NAMES, Predictor, as_texts, check_pair, document_errors, error_table, targets_of
 
-# %% ../nbs/45_ensemble.ipynb #15fb5318
+# %% ../nbs/45_ensemble.ipynb #3adafdb7
 def _documents(dls):
     "The validation documents of `dls`, as words in reading order"
     vocab = np.array(dls.text_vocab, dtype=object)
@@ -78,7 +78,6 @@ class Ensemble:
         self.task,self.labels = dls.task,dls.labels
     def __repr__(self): return repr(self.predictor).replace('Predictor', 'Ensemble')
 
-# %% ../nbs/45_ensemble.ipynb #058ca44b
 @patch
 def predict(self:Ensemble, texts) -> list:
     "Return a label, a list of labels, or a number for each text"
@@ -151,7 +150,7 @@ def verdict(ours, rival, y, task, name='TF-IDF') -> str:
     if d.mean()<-half: return f'{name} is ahead of ULMFiT here: use it, or give more labels or unlabelled text.'
     return f'Too few documents to tell ULMFiT and {name} apart.'
 
-# %% ../nbs/45_ensemble.ipynb #521e4405
+# %% ../nbs/45_ensemble.ipynb #74dbb34e
 class _Clock(Callback):
     "Time a few steps, then stop"
     order = 99
@@ -180,7 +179,6 @@ def _fit_epochs(recipe, expected, minutes):
         if sum(expected(cut).values())<=60*minutes: break
     return cut
 
-# %% ../nbs/45_ensemble.ipynb #97fbc801
 class _Job:
     "What `ulmfit` needs to know of a run: corpus, recipe and options"
     def __init__(self, corpus, recipe, bundles, config, lm_kwargs, clas_kwargs, cbs):
@@ -206,7 +204,6 @@ class _Job:
 
 _PHASE_KW = ('drop_mult','wd')
 
-# %% ../nbs/45_ensemble.ipynb #f915cf8e
 @patch
 def expected(self:_Job, recipe, rates):
     "Expected seconds of each phase of `recipe`"
@@ -233,7 +230,7 @@ def plan(self:_Job, seconds, minutes, say):
     elif not minutes and total>600: say("To take less, give the minutes you have, minutes=20 or --minutes 20: epochs are then fewer.")
     return Plan(seconds)
 
-# %% ../nbs/45_ensemble.ipynb #d114133c
+# %% ../nbs/45_ensemble.ipynb #63401476
 @delegates(TextCorpus.from_df, but=['df','text_col','label_col','unlabeled','valid_pct','seed'], keep=True)
 def ulmfit(
     df:pd.DataFrame, # One row for each document
@@ -278,7 +275,6 @@ def ulmfit(
         _compare(ens, df[text_col].tolist(), say, folder)
     return ens
 
-# %% ../nbs/45_ensemble.ipynb #966b66d7
 def _sized(recipe, corpus, lm_kwargs, clas_kwargs):
     "`recipe` with the epochs and rates given, and batches so small that an epoch of the language model has ten steps at least"
     n = int(corpus.lens[corpus.lm_train].sum())

@@ -109,7 +109,7 @@ def lm_learner(
     learn.starts_from = None if bundle is None else state_hash(bundle.state)
     return learn
 
-# %% ../nbs/30_lm.ipynb #87013f87
+# %% ../nbs/30_lm.ipynb #303f9281
 def choose_recipe(recipe, meta):
     "Return the given recipe, or the one that the starting weights name in `meta`"
     return get_recipe(recipe if recipe is not None else (meta or {}).get('finetune_recipe', 'default'))
@@ -143,7 +143,6 @@ def data_of(dls:DataLoaders) -> dict: # As JSON can hold it
         res['labels'] = [items(ds.tls[-1]) for ds in parts.values()] if labeled else None
     return dict(res, vocabulary=vocab_hash(dls.text_vocab), batches=len(dls.train))
 
-# %% ../nbs/30_lm.ipynb #4449df28
 def train_phase(
     learn, # From `lm_learner` or `classifier_learner`
     recipe, # Its recipe, with what is really used
@@ -178,7 +177,6 @@ def train_phase(
             (folder/'checkpoint.safetensors').unlink(missing_ok=True)
     return learn
 
-# %% ../nbs/30_lm.ipynb #0edb7cbb
 @delegates(lm_learner, but=['phase','metrics'], keep=True)
 def finetune_lm(
     dls:DataLoaders, # fastai language-model `DataLoaders`, forward or backward; their batch size and sequence length count

@@ -33,7 +33,7 @@ from pandas.api.types import is_datetime64_any_dtype, is_float_dtype, is_numeric
 from sklearn.model_selection import train_test_split
 from .tokenize import Encoder, rules_of, tokenize, tokenizer_settings
 
-# %% ../../nbs/11_data.corpus.ipynb #e7dd0c3d
+# %% ../../nbs/11_data.corpus.ipynb #059b8074
 def _kind(path):
     "The ending of a table's name, without that of its compression"
     return next((s.lower() for s in reversed(Path(path).suffixes) if s.lower() not in ('.gz','.xz','.bz2','.zst')), '')
@@ -60,13 +60,14 @@ def _tables(path, encoding='utf-8', dtype=None, chunksize=None):
             elif kind=='.txt' and chunksize: found = pd.DataFrame({'text':[path.read_text(encoding=how['encoding'])]})
             else: raise ValueError(f"it ends in {kind or 'nothing'}; expected .csv, .tsv, .jsonl or .parquet")
             yield from [found] if isinstance(found, pd.DataFrame) else found
-    except UnicodeDecodeError as e: raise ValueError(f"{str(path)!r} is not {encoding}: name its encoding, for example 'latin-1'") from e
-    except pd.errors.EmptyDataError as e: raise ValueError(f"{str(path)!r} is empty: expected a header and rows") from e
-    except pd.errors.ParserWarning as e:
-        raise ValueError(f"{str(path)!r} has rows with more cells than its header: quote cells that contain the separator") from e
-    except ImportError as e: raise ValueError(f"{str(path)!r} can't be read without another package: pip install pyarrow") from e
-    except (ValueError, AttributeError, OSError, EOFError, lzma.LZMAError) as e: # what pandas raises for broken files
-        raise ValueError(f"{str(path)!r} can't be read as {kind[1:]}: {' '.join(str(e).split())}") from e
+    except _BROKEN as e:
+        hint = next((h for t,h in _HINTS.items() if isinstance(e, t)), ' '.join(str(e).split()))
+        raise ValueError(f"{str(path)!r} can't be read as {kind[1:]} in {encoding}: {hint}") from e
+
+_HINTS = {UnicodeDecodeError:"name its encoding, for example 'latin-1'", pd.errors.EmptyDataError:"expected a header and rows",
+          pd.errors.ParserWarning:"rows have more cells than the header: quote cells that contain the separator",
+          ImportError:"pip install pyarrow"}
+_BROKEN = (*_HINTS, ValueError, AttributeError, OSError, EOFError, lzma.LZMAError) # what pandas raises for broken files
 
 def read_table(
     path, # .csv, .tsv, .jsonl, .json (lines) or .parquet; also with .gz, .xz, .bz2 or .zst
@@ -76,7 +77,7 @@ def read_table(
     "Read a table by its file's ending; raise `ValueError` for one that can't be read"
     return next(_tables(path, encoding, dtype))
 
-# %% ../../nbs/11_data.corpus.ipynb #d0490705
+# %% ../../nbs/11_data.corpus.ipynb #5ab13964
 def _rows(bad): return f"{int(bad.sum())} of {len(bad)} rows, the first is row {int(np.argmax(bad))}"
 
 def check_texts(
@@ -98,7 +99,6 @@ def check_texts(
         raise ValueError(f"column {text_col!r} of {what} holds {first!r} in place of a text in {_rows(bad)}: drop or fill them")
     return col.tolist()
 
-# %% ../../nbs/11_data.corpus.ipynb #1435ec3c
 def _item(o): return o.item() if isinstance(o, np.generic) else o # JSON can't hold numpy's
 
 def _one_type(labels, name):
@@ -153,7 +153,7 @@ def check_labels(
         raise ValueError(f"class {rare[0]!r} of {what} has a single document: expected at least two; add some, or drop it")
     return labels,sorted(count),'single'
 
-# %% ../../nbs/11_data.corpus.ipynb #30adf6dd
+# %% ../../nbs/11_data.corpus.ipynb #116b37f5
 def _key(texts, settings):
     "Hash, number and bytes of `texts`"
     versions = [version('spacy'), fastai.__version__, unicodedata.unidata_version]
@@ -200,7 +200,6 @@ def _load(folder):
         return (ids,offsets,words) if offsets[-1]==len(ids) and (not len(ids) or ids.max()<len(words)) else None
     except Exception: return None # a damaged file can raise nearly anything
 
-# %% ../../nbs/11_data.corpus.ipynb #c18f2842
 def tokenized(
     texts, # Iterable of `str` that can be read twice, and need not fit in memory
     settings:dict # From `tokenizer_settings`
@@ -230,7 +229,7 @@ def tokenized(
     if (found := _load(folder)) is None: raise OSError(f"the cache {str(folder)!r} was changed while it was read: run it again")
     return key,*found
 
-# %% ../../nbs/11_data.corpus.ipynb #1ec8f3d9
+# %% ../../nbs/11_data.corpus.ipynb #a75b863a
 class TextCorpus:
     "Tokenised documents with labels, split and vocabulary, for language models and classifiers in both directions"
     def __init__(self, key, raw, offsets, words, vocab, settings, train, valid, unlabeled=(),
@@ -256,7 +255,6 @@ class TextCorpus:
         return (f"TextCorpus: {len(self.train):,} train, {len(self.valid):,} valid, {len(self.unlabeled):,} unlabeled documents, "
                 f"{int(self.offsets[-1]):,} tokens, {len(self.vocab):,} words")
 
-# %% ../../nbs/11_data.corpus.ipynb #7c26592c
 @patch
 def summary(self:TextCorpus) -> pd.DataFrame:
     "Return documents, tokens and unknown words of each part"
@@ -266,7 +264,7 @@ def summary(self:TextCorpus) -> pd.DataFrame:
     parts = dict(train=self.train, valid=self.valid, unlabeled=self.unlabeled)
     return pd.DataFrame({k:row(v) for k,v in parts.items() if len(v)}).T
 
-# %% ../../nbs/11_data.corpus.ipynb #f57125c8
+# %% ../../nbs/11_data.corpus.ipynb #6d72b9df
 def _split(n, labels, task, valid_pct, seed):
     n_valid = round(n*valid_pct)
     if not 0<valid_pct<1 or not 0<n_valid<n:
@@ -296,7 +294,6 @@ def _make_vocab(raw, offsets, words, docs, vocab, min_freq, max_vocab, block=10_
         count += np.bincount(raw[offsets[a]:offsets[a]+lens.sum()][np.repeat(wanted[a:a+block], lens)], minlength=len(words))
     return list(make_vocab(Counter({w:int(c) for w,c in zip(words, count) if c}), min_freq, max_vocab))
 
-# %% ../../nbs/11_data.corpus.ipynb #f7ad98d8
 @patch(cls_method=True)
 def from_df(cls:TextCorpus,
     df:pd.DataFrame, # One row for each document

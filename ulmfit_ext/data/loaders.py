@@ -66,7 +66,7 @@ def labels(self:DataLoaders) -> list:
     "Classes by number; `None` for regression"
     return None if self.task in ('lm','regression') else [o.item() if isinstance(o, np.generic) else o for o in self.vocab[1]]
 
-# %% ../../nbs/12_data.loaders.ipynb #21e19fc7
+# %% ../../nbs/12_data.loaders.ipynb #fa707190
 def _cuts(tok): # what a spaCy tokenizer goes by
     searches = ('prefix_search','suffix_search','infix_finditer','token_match','url_match')
     return [getattr(tok, 'rules', None), *(getattr(getattr(tok, k, None), '__self__', None) for k in searches)]
@@ -97,7 +97,6 @@ def settings_of(dls:DataLoaders) -> dict|None:
     settings = tokenizer_settings(lang, tok.rules)
     return settings if RULES.keys()>=set(settings['rules']) else None
 
-# %% ../../nbs/12_data.loaders.ipynb #d9129878
 class CorpusTokenizer(Tokenizer):
     "fastai's `Tokenizer` for texts; for a document's number, its ids from the corpus"
     input_types = (int, str, list, L, tuple)
@@ -142,7 +141,7 @@ class CorpusDatasets(Datasets):
 def _text_tfms(corpus, backwards):
     return [CorpusTokenizer(corpus), CorpusNumericalize(corpus.vocab), *([ReverseText()] if backwards else [])]
 
-# %% ../../nbs/12_data.loaders.ipynb #9d4cc2c4
+# %% ../../nbs/12_data.loaders.ipynb #207d4302
 class SeededPasses:
     "For a `DataLoader` whose order is given by `seed` and by `n_pass`, the epochs so far"
     def _start_pass(self):
@@ -189,7 +188,6 @@ class CorpusLMDL(SeededPasses, TfmdDL):
         if self.n_chunks==1: return np.minimum(np.arange(n+1)*self.seq_len, self.bl)
         return np.linspace(0, self.bl, n+1).round().astype(int)
 
-# %% ../../nbs/12_data.loaders.ipynb #86f4c553
 @patch
 def create_batches(self:CorpusLMDL, samps):
     (rng,chunk),c = self._start_pass(),self.corpus
@@ -219,7 +217,6 @@ def new(self:CorpusLMDL, dataset=None, cls=None, **kwargs):
     same = {k:getattr(self, k) for k in ('seq_len','backwards','vary_len','epoch_tokens','seed')}
     return super(CorpusLMDL, self).new(dataset, cls, **{**same, **kwargs})
 
-# %% ../../nbs/12_data.loaders.ipynb #84e425fe
 @patch
 def lm_dls(self:TextCorpus,
     bs:int=64, # Streams of text in a batch
@@ -239,7 +236,7 @@ def lm_dls(self:TextCorpus,
     return DataLoaders(CorpusLMDL(dsets.train, bs=bs, vary_len=vary_len, epoch_tokens=epoch_tokens, shuffle=True, **kw),
                        CorpusLMDL(dsets.valid, bs=min(bs, n_valid-1), **kw), device=kw['device'])
 
-# %% ../../nbs/12_data.loaders.ipynb #e90e68ad
+# %% ../../nbs/12_data.loaders.ipynb #f3f63e56
 MAX_TOKENS = 2**18 # 128 documents of 2,048 tokens
 
 def batch_sizes(
@@ -292,7 +289,6 @@ def mix_documents(dls:DataLoaders) -> DataLoaders:
     train = dls.train.new(cls=DocumentDL, seed=int(torch.randint(2**31, (1,)))) # so that fastai's `set_seed` counts
     return DataLoaders(train, *dls.loaders[1:], path=dls.path, device=dls.device)
 
-# %% ../../nbs/12_data.loaders.ipynb #999ea88d
 def _label_tfms(corpus):
     label = CorpusLabel(corpus)
     if corpus.task=='single': return [label, Categorize(vocab=corpus.classes)]

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from fastai.data.external import URLs, untar_data
 
-# %% ../../nbs/13_data.samples.ipynb #460c2d95
+# %% ../../nbs/13_data.samples.ipynb #b8e16fb2
 PACKAGES = ('numpy','pandas','scipy','sklearn','matplotlib')
 _re_skip = re.compile(r'(^|/)(_?tests?|_?testing|_?vendored?|_?externals?|benchmarks?|conftest|_inductor|_dynamo)(/|\.py$)|/_?test_')
 _names = 'torch|numpy|pandas|scipy|scikits?|sklearn|matplotlib|pyplot|mpl|np|pd|plt|sp|jax|cupy'
@@ -48,7 +48,6 @@ def _docs(package):
         for node in ast.walk(tree):
             if isinstance(node, (ast.FunctionDef, ast.ClassDef, ast.Module)) and (doc := ast.get_docstring(node)): yield doc
 
-# %% ../../nbs/13_data.samples.ipynb #a725c244
 _re_heading = re.compile(r'^([A-Z][A-Za-z ]+)\n-{3,}[ \t]*$', re.M)
 _re_entry = re.compile(r'^\S.*\n', re.M) # name and type of a parameter, above its description
 

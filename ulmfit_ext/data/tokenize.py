@@ -28,7 +28,7 @@ def _pieces(text):
         elif white := part[1:] if part[0]==' ' and res else part: res.append(white)
     return res
 
-# %% ../../nbs/10_data.tokenize.ipynb #76b423d3
+# %% ../../nbs/10_data.tokenize.ipynb #2fcc4b49
 def _encodable(text):
     "Replace lone surrogates, which spaCy can't read"
     try: text.encode()
@@ -46,7 +46,6 @@ def _spacy_tokenizer(lang, special_toks):
     if isinstance(found, Tokenizer): return found
     raise ValueError(f"spaCy has no rule-based tokenizer for {lang!r}: use fastai's SentencePieceTokenizer, as in the tutorial")
 
-# %% ../../nbs/10_data.tokenize.ipynb #663ece17
 class PieceTokenizer:
     "Return the tokens of fastai's `SpacyTokenizer`, remembering those of each piece; a drop-in replacement"
     def __init__(self,
@@ -81,7 +80,7 @@ class PieceTokenizer:
 def _texts(tok, text): return [t.text for t in tok(text)]
 def _shown(toks): return tuple(t.replace(' ', '▁') for t in toks) # as fastai's rules for tokens do
 
-# %% ../../nbs/10_data.tokenize.ipynb #78fa2fb4
+# %% ../../nbs/10_data.tokenize.ipynb #a25afe9b
 def _may_touch(piece, toks, words, special, affix):
     "True if the first (or last) token of `piece`, without special cases, could be in `words`"
     return piece in words if toks==[piece] and piece not in special else affix(words)
@@ -119,7 +118,6 @@ def _joined(self:PieceTokenizer, pieces):
         if any(tuple(a[-n:]+b[:len(case)-n])==case for n,case in found): return True
     return False
 
-# %% ../../nbs/10_data.tokenize.ipynb #4b9fbcb0
 @patch
 def __call__(self:PieceTokenizer,
     items # Iterable of texts that went through fastai's rules

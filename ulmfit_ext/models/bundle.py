@@ -99,7 +99,7 @@ class Bundle:
         prefix = '0.' if self.kind=='lm' else '0.module.'
         return {k[len(prefix):]:v for k,v in self.state.items() if k.startswith(prefix)}
 
-# %% ../../nbs/22_models.bundle.ipynb #adb7368f
+# %% ../../nbs/22_models.bundle.ipynb #6847bbd6
 _LARGEST = {'config.json':2**24, 'vocab.json':2**27, 'model.safetensors':2**36} # bytes
 _ARCH = {'lm':{'emb_sz','n_hid','n_layers'}, 'classifier':{'n_out','config','seq_len','max_len','lin_ftrs','y_range'}}
 
@@ -133,7 +133,6 @@ def _check(bundle):
 def _said(e): # in one line: a forged file can make it long
     return ' '.join(''.join(c if c.isprintable() else ' ' for c in str(e)[:200]).split()) or type(e).__name__
 
-# %% ../../nbs/22_models.bundle.ipynb #e6d896a6
 def save_bundle(
     bundle:Bundle,
     path, # A folder that does not exist yet
@@ -206,7 +205,7 @@ def save_bundle(self:TextLearner, path, half:bool=False) -> Path:
     "Write model, vocabulary and configuration to the new folder `path`"
     return save_bundle(self.bundle(), path, half)
 
-# %% ../../nbs/22_models.bundle.ipynb #b9fe1452
+# %% ../../nbs/22_models.bundle.ipynb #dc71e71a
 class _PlainUnpickler(pickle.Unpickler):
     def find_class(self, module, name): raise pickle.UnpicklingError(f"it wants to load {module}.{name}")
 
@@ -240,7 +239,6 @@ def fastai_bundle(
     load_state(model, {k:state[k] for k in dict(model.named_parameters()) if k in state}, repr(pth[0].name))
     return Bundle(dict(kind='lm', direction=direction, arch=arch, tokenizer=None, finetune_recipe='paper'), vocab, model_state(model))
 
-# %% ../../nbs/22_models.bundle.ipynb #9ca5c7ea
 PRETRAINED = ('mini','wt103')
 
 def inside(path, name) -> Path:

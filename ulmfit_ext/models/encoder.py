@@ -46,7 +46,7 @@ def draw_faster(model):
         if type(m) is WeightDropout: m.__class__ = FastWeightDropout
     return model
 
-# %% ../../nbs/20_models.encoder.ipynb #7a940d7c
+# %% ../../nbs/20_models.encoder.ipynb #93997d69
 class DocumentEncoder(SentenceEncoder):
     "Read padded documents with an AWD-LSTM and pool them; takes the place of fastai's `SentenceEncoder`"
     def forward(self, input):
@@ -94,7 +94,6 @@ class DocumentEncoder(SentenceEncoder):
             after.append(tuple(s.detach() for s in h))
         return out,after
 
-# %% ../../nbs/20_models.encoder.ipynb #77231534
 class _Pool:
     "Last output, maximum and mean over time, of documents whose number falls from chunk to chunk"
     def __init__(self, n): self.n,self.last = n,None

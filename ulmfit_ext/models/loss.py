@@ -93,7 +93,7 @@ def sampled_cross_entropy(
     place = targ.new_zeros(n).index_copy(0, words, torch.arange(len(words), device=h.device))
     return linear_cross_entropy(h, weight[words], b if bias is None else bias[words]+b, place[targ])
 
-# %% ../../nbs/21_models.loss.ipynb #fc0e9470
+# %% ../../nbs/21_models.loss.ipynb #313a48bf
 class BlockLogits:
     "Stands for the logits (..., words) of `h` (..., features), which are computed when asked for"
     def __init__(self, h, weight, bias, rows=None, sampled=False):
@@ -133,7 +133,6 @@ class BlockLogits:
         full = lambda o: o.full() if isinstance(o, cls) else o
         return func(*map(full, args), **{k:full(v) for k,v in kwargs.items()})
 
-# %% ../../nbs/21_models.loss.ipynb #60c5b7db
 def _decode(self, input, sampled):
     "`LinearDecoder.forward` without the last product"
     dropped = self.output_dp(input)

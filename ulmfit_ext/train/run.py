@@ -151,7 +151,7 @@ def _number(v):
     try: return float(v)
     except (TypeError, ValueError, RuntimeError): return None # an array or nothing
 
-# %% ../../nbs/04_train.run.ipynb #dcf625dd
+# %% ../../nbs/04_train.run.ipynb #09b8a260
 def _order_of(dl) -> dict:
     "What determines the order of the next passes of `dl`"
     res = {k:getattr(dl, k) for k in ('seed','n_pass') if hasattr(dl, 'n_pass')}
@@ -182,7 +182,6 @@ def set_random(meta, tensors):
     set_random_states(_state(meta['random_state']), (name, tensors['numpy'].numpy().astype(np.uint32), *rest), tensors['torch'], cuda,
                       torch_deterministic=torch.backends.cudnn.deterministic, torch_benchmark=torch.backends.cudnn.benchmark)
 
-# %% ../../nbs/04_train.run.ipynb #3381faf6
 def write_checkpoint(path, meta:dict, tensors:dict):
     "Write `meta` as JSON and `tensors`, grouped by name, to one file"
     flat = {f'{g}/{k}':v.detach().cpu().contiguous().clone() for g,ts in tensors.items() for k,v in ts.items()}
@@ -203,7 +202,7 @@ def read_checkpoint(path) -> tuple: # (meta, tensors)
     except Exception as e: # a forged file can raise nearly anything
         raise ValueError(f"{str(path)!r} is not a checkpoint, or is damaged ({type(e).__name__}): remove it to start anew") from e
 
-# %% ../../nbs/04_train.run.ipynb #1138830e
+# %% ../../nbs/04_train.run.ipynb #1a49cc5c
 class Checkpoint(Callback):
     "Write one file before the first step, after each epoch and after each fit, and go on from it"
     order,run_valid = 95,False # after all that changes something
@@ -236,7 +235,6 @@ class Checkpoint(Callback):
         self.place = self.steps.stage+1,0
         self.save()
 
-# %% ../../nbs/04_train.run.ipynb #45fe811b
 @patch
 def save(self:Checkpoint):
     "Write the file; if that fails after the first time, training goes on with the old one"
@@ -265,7 +263,6 @@ def _state(self:Checkpoint):
         tensors['recorder'] = dict(losses=torch.stack(rec.losses), smooth=torch.as_tensor(rec.smooth_loss.val))
     return meta,tensors
 
-# %% ../../nbs/04_train.run.ipynb #2243fd88
 @patch
 def restore(self:Checkpoint, learn):
     "Take up the state in the file"
@@ -307,7 +304,7 @@ class Plan:
         i = list(self.seconds).index(name)
         return PhaseProgress(f'[{i+1}/{len(self.seconds)}] {name[0].upper()}{name[1:]}', self, name)
 
-# %% ../../nbs/04_train.run.ipynb #f8d87ee7
+# %% ../../nbs/04_train.run.ipynb #f4275de4
 class PhaseProgress(Callback):
     "Show one table for all stages of a phase, and the time left in all"
     order = ProgressCallback.order
@@ -358,7 +355,6 @@ class PhaseProgress(Callback):
     def after_fit(self):
         if IN_NOTEBOOK and self.table and self.learn.create_mbar: self._draw()
 
-# %% ../../nbs/04_train.run.ipynb #25d2390e
 @patch
 def _watch(self:PhaseProgress, rate):
     "Warn once if steps become much slower; `rate` is in seconds a token"

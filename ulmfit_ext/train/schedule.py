@@ -57,7 +57,7 @@ class STLR(Callback):
     # exact under `start_epoch`, unlike `pct_train`, which is a running sum
     def before_batch(self): self.opt.set_hyper('lr', list(self.peaks*self.factors[self.epoch*self.n_iter+self.iter]))
 
-# %% ../../nbs/00_train.schedule.ipynb #4d404f2b
+# %% ../../nbs/00_train.schedule.ipynb #c0ca5cee
 class StepRecorder(Callback):
     "Record stage, epoch, step, rates of all groups and smoothed loss of each training step, as `learn.history`"
     order,run_valid = 90,False
@@ -75,7 +75,6 @@ class StepRecorder(Callback):
         df.insert(2, 'step', np.arange(len(df)))
         return df
 
-# %% ../../nbs/00_train.schedule.ipynb #df9cc844
 @patch
 def fit_stlr(self:Learner,
     n_epoch:int, # Epochs

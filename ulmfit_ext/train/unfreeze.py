@@ -42,7 +42,7 @@ def group_table(
                  trainable=any(p.requires_grad for p in ps), lr=h['lr']) for ps,h in zip(learn.opt.param_lists, learn.opt.hypers)]
     return pd.DataFrame(rows).rename_axis('group')
 
-# %% ../../nbs/02_train.unfreeze.ipynb #e216a4b8
+# %% ../../nbs/02_train.unfreeze.ipynb #0a3b1e2d
 @dataclass(frozen=True)
 class Stage:
     "One `fit`: `n_epoch` epochs in which `groups` train, each at its rate"
@@ -53,7 +53,6 @@ class Stage:
 
 def _stage(epochs, lr, n, factor, groups, name): return Stage(epochs, tuple(discriminative_lrs(lr, n, factor)), tuple(groups), name)
 
-# %% ../../nbs/02_train.unfreeze.ipynb #36265469
 def full(
     n_groups:int, # Number of parameter groups
     lr:float, # Peak rate of the last group
@@ -137,7 +136,7 @@ def train_only(self:Learner,
     self.opt.frozen_idx = min(groups)
     self.opt.clear_state()
 
-# %% ../../nbs/02_train.unfreeze.ipynb #23d61e28
+# %% ../../nbs/02_train.unfreeze.ipynb #b6a55e09
 SCHEDULES = {'one_cycle': combined_cos(.25, 1/25, 1., 1e-5), 'cosine': SchedCos(1., 0.), 'constant': lambda pos: 1.}
 
 class _Shape(Callback):
@@ -150,7 +149,6 @@ class _Shape(Callback):
         # fastai's one-cycle moves the momentum against the rate
         if self.shape=='one_cycle': self.opt.set_hyper('mom', float(combined_cos(.25, *self.learn.moms)(pos)))
 
-# %% ../../nbs/02_train.unfreeze.ipynb #1e331c29
 def _each(v, n, name):
     "One value for each of `n` stages"
     vs = [v]*n if np.isscalar(v) else list(v)
