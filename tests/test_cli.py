@@ -60,7 +60,7 @@ def test_train(trained):
     d, res = trained
     assert 'Validation' in res.stdout and 'Test' in res.stdout and 'both' in res.stdout and 'TF-IDF' in res.stdout
     for f in ('rates.png', 'stages.png', 'loss.png', 'confusion.png'): assert (d/'model'/f).read_bytes()[:4]==b'\x89PNG'
-    assert pd.read_csv(d/'model'/'test.csv').model.tolist()==['forward', 'backward', 'both', 'TF-IDF']
+    assert pd.read_csv(d/'model'/'test-results.csv').model.tolist()==['forward', 'backward', 'both', 'TF-IDF']
     recipe = json.loads((d/'model'/'recipe.json').read_text())
     assert (recipe['name'], recipe['lm']['epochs'], recipe['clas']['epochs'])==('short', 2, 6)
 
@@ -77,7 +77,7 @@ def test_several_labels(trained, tmp_path):
     assert odd.returncode==1 and "'odd.csv': label 'late' was not trained on" in odd.stderr and not (tmp_path/'model').exists()
     res = ulmfit(*args, '--label-delim', ';', cwd=tmp_path)
     assert res.returncode==0, res.stderr[-2000:]
-    assert (tmp_path/'model'/'test.csv').exists()
+    assert (tmp_path/'model'/'test-results.csv').exists()
     assert ulmfit('predict', 'model', 'test.csv', cwd=tmp_path).returncode==0
     got = pd.read_csv(tmp_path/'test-predictions.csv', keep_default_na=False)
     assert {l for o in got.prediction for l in o.split(';') if l}<={'sea', 'land', 'early'} and {'p_early', 'p_land', 'p_sea'}<=set(got)
@@ -94,7 +94,7 @@ def test_labels_that_look_like_numbers_in_one_table(trained, tmp_path):
     (tmp_path/'short.json').write_text((trained[0]/'short.json').read_text())
     res = ulmfit('train', 'train.csv', '--valid', 'valid.csv', '--test', 'test.csv', '--recipe', 'short.json', '--lm-epochs', 1, '--epochs', 5, '--pretrained', 'none', '--sizes', '16,24,3', '--direction', 'fwd', '--out', 'model', cwd=tmp_path)
     assert res.returncode==0, res.stderr[-2000:]
-    assert pd.read_csv(tmp_path/'model'/'test.csv').documents.tolist()==[40, 40]
+    assert pd.read_csv(tmp_path/'model'/'test-results.csv').documents.tolist()==[40, 40]
 
 
 @pytest.mark.parametrize('name', ['new.csv', 'new.tsv', 'new.jsonl.gz', 'new.parquet'])

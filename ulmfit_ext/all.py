@@ -1,4 +1,8 @@
 "Everything a notebook needs: `from ulmfit_ext.all import *`"
+import warnings
+with warnings.catch_warnings():
+    warnings.simplefilter('ignore') # fastai's import warns of torch's future
+    import fastai.text.all
 from ulmfit_ext.train.schedule import STLR, plot_lrs, stlr
 from ulmfit_ext.train.unfreeze import Stage, chain_thaw, discriminative_lrs, gradual, group_table, n_groups, plot_stages
 from ulmfit_ext.train.recipe import RECIPES, FusedAdam, Phase, Recipe, get_recipe, recipe_table
@@ -15,3 +19,4 @@ from ulmfit_ext.lm import finetune_lm, generate, lm_learner, pretrain_lm
 from ulmfit_ext.classifier import classifier_learner, finetune_classifier
 from ulmfit_ext.infer.predict import Predictor, error_table, load_predictor
 from ulmfit_ext.ensemble import Ensemble, ulmfit
+del warnings, fastai

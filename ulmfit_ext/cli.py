@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Annotated, Optional
 import typer
 
-# %% ../nbs/70_cli.ipynb #a01b0f04
+# %% ../nbs/70_cli.ipynb #333f5703
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None,
                   context_settings=dict(help_option_names=['-h','--help']),
                   help="Classify text: a language model learns from all your text, then a classifier from your labels.")
@@ -50,7 +50,10 @@ def _for_people():
         typer.secho(f'\nStopped. {e} Go on with:  {again}' if str(e) else '\nStopped.', fg='yellow', err=True)
         raise typer.Exit(130)
     except (ValueError, TypeError, OSError, FloatingPointError) as e:
-        says = str(e).replace('pretrained=None', '--pretrained none').replace('resume=True', '--resume')
+        says = str(e)
+        for python,shell in (('pretrained=None','--pretrained none'), ('resume=True','--resume'), ('text_col','--text-col'),
+                             ('label_col','--label-col'), ('name its encoding','name its encoding with --encoding')):
+            says = says.replace(python, shell)
         typer.secho(f'Error: {says}', fg='red', err=True)
         raise typer.Exit(1)
 
@@ -73,7 +76,7 @@ def _own_cbs(precision, softmax=None):
     from ulmfit_ext.models.loss import BlockLoss
     return ([] if precision=='auto' else [AutoPrecision(precision)]) + ([] if softmax is None else [BlockLoss(softmax)])
 
-# %% ../nbs/70_cli.ipynb #dbf35874
+# %% ../nbs/70_cli.ipynb #30f68609
 def _check_test(df, path, text_col, label_col, label_delim, classes, task):
     "The test texts and labels; raise `ValueError` unless they fit what is trained"
     from ulmfit_ext.data.corpus import check_texts
@@ -148,6 +151,8 @@ def train(
 ):
     "Train a classifier on a table of texts and labels. Unlabelled text helps: give all you have."
     with _for_people():
+        if not table.is_file(): raise FileNotFoundError(f"there is no file {str(table)!r}: expected a table to read")
+        print('Loading', flush=True) # fastai takes seconds
         import pandas as pd
         from ulmfit_ext.train.run import check_run_dir, write_file
         from ulmfit_ext.train.recipe import get_recipe
@@ -173,9 +178,9 @@ def train(
         if tst is not None:
             outputs,y = clf.outputs(texts),targets_of(labels, clf.task, clf.labels)
             res = error_table(outputs, y, clf.task)
-            print(f'\nTest\n{res.round(2).to_string()}')
+            print(f'\nTest, with 95% intervals\n{res.round(2).to_string()}')
             if clf.rival: print(verdict(outputs.get('both', next(iter(outputs.values()))), outputs['TF-IDF'], y, clf.task))
-            write_file(out/'test.csv', res.to_csv(index_label='model').encode())
+            write_file(out/'test-results.csv', res.to_csv(index_label='model').encode())
         _save_plots(clf, out, outputs, y)
         from ulmfit_ext.train.run import duration
         files = ', '.join(sorted(p.name for p in out.iterdir() if not p.name.startswith('.')))
@@ -264,7 +269,7 @@ def predict(
         write_file(out, pd.concat([df, added], axis=1).to_csv(index=False).encode())
         print(f'{len(df)} predictions in {out}')
 
-# %% ../nbs/70_cli.ipynb #d79aab96
+# %% ../nbs/70_cli.ipynb #6165d994
 @app.command()
 def demo(
     out:Annotated[Path, typer.Option(help="New folder for model, results and plots.")]=Path('demo'),
@@ -290,6 +295,6 @@ def demo(
         res = clf.report(test.text, test.label)
         print(f'\nTest, {len(test)} passages\n{res.round(1).to_string()}')
         print(verdict(outputs.get('both', next(iter(outputs.values()))), outputs['TF-IDF'], y, clf.task))
-        res.to_csv(out/'test.csv', index_label='model')
+        res.to_csv(out/'test-results.csv', index_label='model')
         _save_plots(clf, out, outputs, y)
         print(f'\n{duration(time.time()-began)}. Plots are in {out}. Try:  ulmfit predict {out} FILE')

@@ -150,7 +150,7 @@ def verdict(ours, rival, y, task, name='TF-IDF') -> str:
     if d.mean()<-half: return f'{name} is ahead of ULMFiT here: use it, or give more labels or unlabelled text.'
     return f'Too few documents to tell ULMFiT and {name} apart.'
 
-# %% ../nbs/45_ensemble.ipynb #74dbb34e
+# %% ../nbs/45_ensemble.ipynb #42d180ee
 class _Clock(Callback):
     "Time a few steps, then stop"
     order = 99
@@ -226,11 +226,11 @@ def plan(self:_Job, seconds, minutes, say):
     r = self.recipe
     say(f"Language models read the text {r.lm.epochs} times, classifiers {r.clas.epochs} times (recipe {r.name!r}). "
         f"About {duration(total)} in all.")
-    if minutes and total>66*minutes: say(f"One epoch each takes more than {minutes} minutes.")
+    if minutes and total>66*minutes: say(f"One epoch each, the least there is, takes more than {minutes} minutes.")
     elif not minutes and total>600: say("To take less, give the minutes you have, minutes=20 or --minutes 20: epochs are then fewer.")
     return Plan(seconds)
 
-# %% ../nbs/45_ensemble.ipynb #63401476
+# %% ../nbs/45_ensemble.ipynb #715807f6
 @delegates(TextCorpus.from_df, but=['df','text_col','label_col','unlabeled','valid_pct','seed'], keep=True)
 def ulmfit(
     df:pd.DataFrame, # One row for each document
@@ -312,5 +312,5 @@ def _compare(ens, texts, say, folder):
     outputs,y = ens.valid_outputs()
     table = error_table(outputs, y, ens.task)
     if folder: write_file(folder/'results.csv', table.to_csv(index_label='model').encode())
-    say(f'\nValidation\n{table.round(2).to_string()}')
+    say(f'\nValidation, with 95% intervals\n{table.round(2).to_string()}')
     if ens.rival: say(verdict(outputs.get('both', next(iter(outputs.values()))), outputs['TF-IDF'], y, ens.task))

@@ -6,12 +6,14 @@
 __all__ = ['ACTIVATIONS', 'NAMES', 'decode', 'as_texts', 'Predictor', 'BundleEncoder', 'check_pair', 'bundle_predictor',
            'load_predictor', 'document_errors', 'error_table', 'targets_of']
 
-# %% ../../nbs/40_infer.predict.ipynb #53c2a34e
+# %% ../../nbs/40_infer.predict.ipynb #3a9639e9
+import sys
 from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
 from fastcore.all import patch
+from fastprogress.core import IN_NOTEBOOK
 from fastprogress.fastprogress import progress_bar
 from scipy.stats import binomtest, bootstrap
 from ..data.loaders import batch_sizes
@@ -41,7 +43,7 @@ def as_texts(texts) -> list: # Of `str`
         raise TypeError(f"text {bad[0]} of {len(texts)} is {texts[bad[0]]!r}: expected str")
     return texts
 
-# %% ../../nbs/40_infer.predict.ipynb #f3158936
+# %% ../../nbs/40_infer.predict.ipynb #58e5fff2
 NAMES = {'fwd':'forward', 'bwd':'backward'}
 
 class Predictor:
@@ -62,7 +64,8 @@ class Predictor:
             sizes = batch_sizes([len(docs[i]) for i in order], bs)
             model.eval()
             batches = np.split(order, np.cumsum(sizes)[:-1]) if sizes else []
-            for idx in progress_bar(batches, leave=False) if progress and batches else batches:
+            live = IN_NOTEBOOK or sys.stdout.isatty()
+            for idx in progress_bar(batches, leave=False) if progress and live and len(batches)>1 else batches:
                 x = torch.ones(len(idx), max(len(docs[idx[0]]), 1), dtype=torch.long)
                 for row,i in zip(x, idx): row[:len(docs[i])] = torch.as_tensor(np.ascontiguousarray(docs[i]))
                 with torch.inference_mode(): probs = ACTIVATIONS[self.task](model(x.to(device))[0].float()).cpu().numpy()

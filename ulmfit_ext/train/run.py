@@ -63,7 +63,7 @@ def new_folder(path):
         tmp.rename(path)
     finally: shutil.rmtree(tmp, ignore_errors=True)
 
-# %% ../../nbs/04_train.run.ipynb #75dca702
+# %% ../../nbs/04_train.run.ipynb #fc64e744
 def check_run_dir(
     run_dir, # Folder of a run; `None` keeps nothing
     resume:bool=False # Go on with the run in `run_dir`, if there is one?
@@ -104,8 +104,9 @@ def open_run(
             try: old = json.loads(file.read_text(encoding='utf8'))
             except ValueError as e: raise ValueError(f"{str(file)!r} is damaged: remove the folder to start anew") from e
             for k,a,b in _differences(old, what):
-                found = f"the run in {str(run_dir)!r} has {k} {a!r}, this one has {b!r}"
-                raise ValueError(f"{found}: resume with the same, or name a new folder")
+                a,b = (f'{o[:8]}…' if k=='corpus' else repr(o) for o in (a, b)) # of hashes, the beginning
+                raise ValueError(f"the run in {str(run_dir)!r} has {k} {a}, this one has {b}: resume with the same data and options, "
+                                 "or name a new folder")
         else: write_file(file, json.dumps(what, indent=1).encode())
         write_file(run_dir/'recipe.json', recipe.to_json().encode())
         yield run_dir
