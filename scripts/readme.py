@@ -16,6 +16,7 @@ def cell(c):
     src = ''.join(c['source']).strip()
     if c['cell_type']=='markdown': return re.sub(r'\]\((?!https?:|#)([^)]+)\)', lambda m: f"]({os.path.normpath('nbs/'+m[1])})", src) + '\n' # links are from the notebook
     if c['cell_type']!='code' or re.match(r'#\|\s*(hide|export|default_exp)\b', src): return None
+    src = re.sub(r'^#\|.*\n', '', src, flags=re.M)
     return f"```python\n{src}\n```\n" + ''.join(output(o) for o in c['outputs'])
 
 cells = json.loads((root/'nbs'/'index.ipynb').read_text(encoding='utf8'))['cells']
