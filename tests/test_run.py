@@ -168,12 +168,14 @@ def test_killed_at_random_moments(folder):
 
 
 def test_ctrl_c_says_how_to_go_on(folder):
-    p = train_in_shell(folder, 'stopped')
+    recipe = SHORT.replace(pre=dict(epochs=1), lm=dict(epochs=1), clas=dict(epochs=500)) # long enough to be stopped, however busy the machine is
+    (folder/'long.json').write_text(recipe.to_json())
+    p = train_in_shell(folder, 'stopped', '--recipe', 'long.json')
     wait_for(p, lambda: (folder/'stopped'/'classifier'/'fwd'/'checkpoint.safetensors').exists())
     p.send_signal(signal.SIGINT)
     out, err = p.communicate(timeout=60)
     assert p.returncode==130 and 'Traceback' not in err, err
-    assert 'Stopped. Saved after epoch' in err and 'of 8' in err and '--out stopped --resume' in err
+    assert 'Stopped. Saved after epoch' in err and 'of 500' in err and err.rstrip().endswith('--resume')
     again = train_in_shell(folder, 'stopped')
     assert again.wait(60)==1 and '--resume' in again.stderr.read()
 
