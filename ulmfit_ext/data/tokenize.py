@@ -28,7 +28,7 @@ def _pieces(text):
         elif white := part[1:] if part[0]==' ' and res else part: res.append(white)
     return res
 
-# %% ../../nbs/10_data.tokenize.ipynb #2fcc4b49
+# %% ../../nbs/10_data.tokenize.ipynb #69686ac5
 def _encodable(text):
     "Replace lone surrogates, which spaCy can't read"
     try: text.encode()
@@ -51,7 +51,7 @@ class PieceTokenizer:
     def __init__(self,
         lang:str='en', # A spaCy language
         special_toks=None, # Tokens that are never split; `None` is fastai's list
-        max_chars:int=8_000_000 # Memory: characters of remembered pieces; forgets all when there are more
+        max_chars:int=20_000_000 # Memory: characters of remembered pieces; forgets all when there are more
     ):
         store_attr()
         self._setup()
