@@ -7,7 +7,7 @@ __all__ = ['write_file', 'new_folder', 'check_run_dir', 'open_run', 'tensors_of'
            'set_random', 'write_checkpoint', 'read_checkpoint', 'Checkpoint', 'duration', 'Plan', 'PhaseProgress',
            'StopDiverging', 'fit_phase']
 
-# %% ../../nbs/04_train.run.ipynb #43093020
+# %% ../../nbs/04_train.run.ipynb #df77a339
 import json
 import os
 import shutil
@@ -19,7 +19,6 @@ from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 import numpy as np
-import pandas as pd
 import torch
 from fastcore.all import L, noop, patch, store_attr
 from fastai.callback.core import Callback
