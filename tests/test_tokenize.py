@@ -6,10 +6,11 @@ from hypothesis import given, settings, strategies as st
 from ulmfit_ext.data.tokenize import Encoder, PieceTokenizer, clean, tokenize
 
 STOCK, OURS = TokenizeWithRules(SpacyTokenizer()), TokenizeWithRules(PieceTokenizer(), rules=[clean, *defaults.text_proc_rules])
+BY_PIECE = PieceTokenizer(rules=[clean, *defaults.text_proc_rules]) # the rules too are remembered by piece
 RAW_STOCK, RAW_OURS = TokenizeWithRules(SpacyTokenizer(), rules=[]), TokenizeWithRules(PieceTokenizer(), rules=[])
 same = lambda a, b, texts: [list(o) for o in a(texts)]==[list(o) for o in b(texts)]
 
-words = st.lists(st.sampled_from(['so', 'so,', 'SO', 'so/', 'aaa', 'a', '3', '333', ':', '-', ')', "'", "n't", 'not', 'can', ' ', '\n', ' \n ', '/', '#Tag', 'A.', 'm.', '...', 'İΣ']), max_size=14).map(' '.join)
+words = st.lists(st.sampled_from(['so', 'so,', 'SO', 'so/', 'aaa', 'a', '3', '333', ':', '-', ')', "'", "n't", 'not', 'can', ' ', '\n', ' \n ', '/', '#Tag', 'A.', 'm.', '...', 'İΣ', 'a.', '!!!', '!!!a', 'no', 'nooo', '<br />', '\u3000', '&lt;', '3.']), max_size=14).map(' '.join)
 english = st.text(alphabet=st.sampled_from("abcIT'nt.,!?-:;()/@#$%&*\"01 \n\t\x85\xa0\u2009\u3000é中🙂"), max_size=60)
 
 
@@ -17,17 +18,20 @@ english = st.text(alphabet=st.sampled_from("abcIT'nt.,!?-:;()/@#$%&*\"01 \n\t\x8
 @given(st.one_of(st.text(max_size=80), english, words, st.text(alphabet="'':)( .an", max_size=30)))
 def test_any_text_has_fastais_tokens(text):
     assert same(STOCK, OURS, [text])
+    assert same(STOCK, BY_PIECE, [text])
     assert same(RAW_STOCK, RAW_OURS, [text])
 
 
 def test_hard_texts():
-    texts = ['a '*50_000, '\x00\x01\x02', '🙂👨‍👩‍👧 ok', 'שלום עולם', ' \x85 \x85  ', '<br />'*1000, "can't won't I'm", ': ) :) (:', "''Empire strikes back'' ''Return ''", "do n't ' ' we 've", 'http://a.b/c?d=e', '']
+    texts = ['a '*50_000, '\x00\x01\x02', '🙂👨‍👩‍👧 ok', 'שלום עולם', ' \x85 \x85  ', '<br />'*1000, "can't won't I'm", ': ) :) (:', "aaa a a.", "!!!a a a.", "a a a", "no no nooo", "x <br />/ y", "x\n!!!\n \n###\n", "''Empire strikes back'' ''Return ''", "do n't ' ' we 've", 'http://a.b/c?d=e', '']
     assert same(STOCK, OURS, texts)
+    assert same(STOCK, BY_PIECE, texts)
 
 
 def test_real_reviews(data_folder):
     texts = pd.read_csv(f'{data_folder}/imdb_sample.csv').text.tolist()
     assert same(STOCK, OURS, texts)
+    assert same(STOCK, BY_PIECE, texts)
 
 
 def test_encoder_numbers_as_fastai_does():

@@ -6,7 +6,7 @@
 __all__ = ['lm_bundle', 'check_dls', 'check_start', 'default_cbs', 'split_cbs', 'lm_learner', 'choose_recipe', 'used_recipe',
            'named', 'data_of', 'train_phase', 'finetune_lm', 'pretrain_lm', 'decode_words', 'generate']
 
-# %% ../nbs/30_lm.ipynb #68510b1c
+# %% ../nbs/30_lm.ipynb #dde81926
 import hashlib
 from copy import copy
 from dataclasses import asdict, replace
@@ -26,7 +26,7 @@ from fastai.text.models.core import get_language_model
 from .train.precision import AutoPrecision, FreeMemory
 from .train.recipe import RECIPES, get_recipe
 from .train.run import check_run_dir, fit_phase, open_run, pack_random, read_checkpoint, set_random, write_checkpoint
-from .data.loaders import SPACE, CorpusTokenizer, bos_of, settings_of, tokenizer_of
+from .data.loaders import SPACE, bos_of, settings_of, tokenizer_of
 from .data.tokenize import Encoder
 from .models.bundle import Bundle, any_bundle, load_state, model_state, overlap, remap_vocab, state_hash, vocab_hash
 from .models.bundle import pretrained as get_pretrained
@@ -109,7 +109,7 @@ def lm_learner(
     learn.starts_from = None if bundle is None else state_hash(bundle.state)
     return learn
 
-# %% ../nbs/30_lm.ipynb #303f9281
+# %% ../nbs/30_lm.ipynb #25b00036
 def choose_recipe(recipe, meta):
     "Return the given recipe, or the one that the starting weights name in `meta`"
     return get_recipe(recipe if recipe is not None else (meta or {}).get('finetune_recipe', 'default'))
@@ -135,7 +135,7 @@ def data_of(dls:DataLoaders) -> dict: # As JSON can hold it
     "Return a fingerprint of texts, targets, split and vocabulary"
     tok,labeled,parts = tokenizer_of(dls),dls.task!='lm',{'train':dls.train_ds, 'valid':dls.valid_ds}
     def items(tl): return _hash(np.asarray(o).tobytes() for o in tl)
-    if isinstance(tok, CorpusTokenizer): # which keeps what its texts are known by
+    if hasattr(tok, 'corpus'): # which keeps what its texts are known by
         res = dict(corpus=tok.corpus.key, **{k:_hash(str(i).encode() for i in ds.items) for k,ds in parts.items()})
         res['labels'] = _hash([str(tok.corpus.labels).encode()]) if labeled else None
     else:

@@ -12,10 +12,9 @@ FILES = ['imdb-train', 'imdb-test', 'imdb-unsup', 'enwiki-valid', 'enwiki-test',
 
 def start():
     global ours, stock
-    from fastai.text.core import SpacyTokenizer, TokenizeWithRules
-    from fastai.text.core import defaults
+    from fastai.text.core import SpacyTokenizer, TokenizeWithRules, defaults
     from ulmfit_ext.data.tokenize import PieceTokenizer, clean
-    ours, stock = TokenizeWithRules(PieceTokenizer(), rules=[clean, *defaults.text_proc_rules]), TokenizeWithRules(SpacyTokenizer())
+    ours, stock = PieceTokenizer(rules=[clean, *defaults.text_proc_rules]), TokenizeWithRules(SpacyTokenizer())
 
 
 def differ(texts):

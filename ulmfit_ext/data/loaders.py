@@ -66,7 +66,7 @@ def labels(self:DataLoaders) -> list:
     "Classes by number; `None` for regression"
     return None if self.task in ('lm','regression') else [o.item() if isinstance(o, np.generic) else o for o in self.vocab[1]]
 
-# %% ../../nbs/12_data.loaders.ipynb #fa707190
+# %% ../../nbs/12_data.loaders.ipynb #81a0496b
 def _cuts(tok): # what a spaCy tokenizer goes by
     searches = ('prefix_search','suffix_search','infix_finditer','token_match','url_match')
     return [getattr(tok, 'rules', None), *(getattr(getattr(tok, k, None), '__self__', None) for k in searches)]
@@ -89,10 +89,10 @@ def settings_of(dls:DataLoaders) -> dict|None:
     "Return the tokenizer's settings for a bundle; `None` for tokens or transforms that a bundle can't describe"
     tok,tfms = tokenizer_of(dls),list(dls.train_ds.tls[0].tfms.fs)
     after = tfms[tfms.index(tok)+1:] if tok in tfms else []
-    after = [f for f in after if not (isinstance(f, (Numericalize,ReverseText)) or f.name=='reverse_text')]
+    after = [f for f in after if not (isinstance(f, Numericalize) or f.name in ('ReverseText','reverse_text'))]
     after += [f for f in getattr(dls.valid.after_item, 'fs', []) if type(f) is not ToTensor]
     if any(f.split_idx!=0 for f in after): return None # 0 is for training alone
-    if isinstance(tok, CorpusTokenizer): return tok.corpus.settings
+    if hasattr(tok, 'corpus'): return tok.corpus.settings
     if (lang := _lang_of(tok)) is None: return None
     settings = tokenizer_settings(lang, tok.rules)
     return settings if RULES.keys()>=set(settings['rules']) else None
