@@ -22,6 +22,7 @@ from ulmfit_ext.data.loaders import settings_of
 from ulmfit_ext.data.samples import notes
 from ulmfit_ext.data.tokenize import PieceTokenizer
 from ulmfit_ext.ensemble import Ensemble, ulmfit
+from ulmfit_ext.infer.predict import load_predictor
 from ulmfit_ext.lm import finetune_lm, generate, lm_learner, pretrain_lm
 from ulmfit_ext.models.bundle import fastai_bundle, load_bundle
 from ulmfit_ext.train.precision import AutoPrecision
@@ -108,12 +109,12 @@ GROUPS['options'] = {
     'unknown keep': ("keep is 'first'", lambda t: get_recipe('paper').replace(lm=dict(keep='first'))),
     'unknown direction': ("backwards is 'left'", lambda t: ulmfit(notes(40), backwards='left')),
     'unknown precision': ("precision is 'fp8'", lambda t: AutoPrecision('fp8')),
-    'unknown language': ("spaCy has no language 'klingon'", lambda t: ulmfit(notes(40), lang='klingon')),
-    'a language with another kind of tokenizer': ("SentencePieceTokenizer", lambda t: ulmfit(notes(40), lang='zh')),
+    'unknown language': ("spaCy has no language 'klingon'", lambda t: ulmfit(notes(40), lang='klingon', **SMALL)),
+    'a language with another kind of tokenizer': ("SentencePieceTokenizer", lambda t: ulmfit(notes(40), lang='zh', **SMALL)),
     'no epochs': ("epochs is 0", lambda t: tune(epochs=0)),
     'a slice of rates': ("expected the peak rate", lambda t: finetune_lm(lm_dls(), None, lr=slice(1e-3, 1e-2), config=TINY)),
     'a recipe for the classifier alone': ("unexpected keyword argument 'recipe'", lambda t: ulmfit(notes(40), clas_kwargs=dict(recipe='paper'), **SMALL)),
-    'y_range upside down': ("expected the lowest and the highest", lambda t: tune(y_range=(5, 1))),
+    'y_range upside down': ("expected the lowest and the highest", lambda t: tune(c=TextCorpus.from_df(labels(1, 2), label_col='label', regression=True), y_range=(5, 1))),
     'dropout in config': ("dropouts are the recipe's", lambda t: tune(config=dict(TINY, output_p=.1))),
     'class weights twice': ("both given", lambda t: tune(loss_func=CrossEntropyLossFlat(), class_weights='balanced')),
     'unknown class weights': ("class_weights is 'equal'", lambda t: tune(class_weights='equal')),
@@ -148,13 +149,13 @@ GROUPS['weights'] = {
     'encoder of the other direction': ("reads fwd, the data bwd", lambda t: finetune_classifier(corpus().clas_dls(backwards=True), lm())),
     'a model that knows none of the words': ("of the data's words", lambda t: finetune_lm(TextCorpus.from_df(pd.DataFrame(dict(text=[chr(1000+i%60)*3+' '+chr(1100+i%50)*3 for i in range(999)]))).lm_dls(2), bundle(t))),
     'a model of another language': ("trained on 'en', the data is tokenised as 'xx'", lambda t: finetune_lm(lm_dls(lang='xx'), bundle(t))),
-    'the same in one call': ("trained on 'en', the data is tokenised as 'de'", lambda t: ulmfit(notes(40), pretrained=bundle(t), backwards=False, lang='de')),
+    'the same in one call': ("the data is said to be 'de'", lambda t: ulmfit(notes(40), pretrained=bundle(t), backwards=False, lang='de')),
     'an encoder of another language': ("trained on 'en'", lambda t: tune(bundle(t), corpus(lang='xx', vocab=corpus().vocab), config=None)),
     'embeddings of another language': ("the model of the embeddings was trained on 'en'", lambda t: pretrain_lm(lm_dls(lang='xx'), embeddings=bundle(t), config=TINY)),
     'embeddings of a classifier': ("is a 'classifier': expected 'lm'", lambda t: pretrain_lm(lm_dls(), embeddings=clas().bundle(), config=TINY)),
     'embeddings and a pretrained model': ("leave one out", lambda t: pretrain_lm(lm_dls(), embeddings=bundle(t), pretrained=t/'lm')),
     'a vocabulary in another order': ("the same words in another order", lambda t: tune(lm(), reordered(), config=None)),
-    'a classifier as encoder': ("is a 'classifier': expected 'lm'", lambda t: tune(clas().bundle(), config=None)),
+    'a classifier to fine-tune as language model': ("is a 'classifier': expected 'lm'", lambda t: finetune_lm(lm_dls(), clas().bundle())),
     'writing with a classifier': ("is a 'classifier': expected 'lm'", lambda t: generate(clas().bundle())),
     'forward and backward swapped': ("Ensemble(forward, backward)", lambda t: Ensemble(clas(backwards=True), clas())),
     'models of different splits': ("validation document 0 is not the same", lambda t: Ensemble(clas(corpus(seed=1)), clas(corpus(seed=2), True))),
@@ -183,7 +184,12 @@ GROUPS['runs and files'] = {
     'a bundle that says it is larger': ("has shape", lambda t: forged(t, 'config.json', lambda b: b.replace(b'"n_hid": 24', b'"n_hid": 2400000'))),
     'a bundle of brackets': ("is damaged", lambda t: forged(t, 'vocab.json', lambda b: b'['*10**6)),
     'an enormous configuration': ("bytes, more than", lambda t: forged(t, 'config.json', lambda b: b+b' '*2**24)),
-    'a bundle made of links': ("link to another folder", lambda t: linked(t)),
+    'a folder of a pair that is a link': ("link to another folder", lambda t: linked(t)),
+    'whole numbers stored as floats': ("say regression=True for numbers", lambda t: ulmfit(labels(1., 2.))),
+    'a quote that swallows rows': ("the row in line 3 don't match", lambda t: read_table(written(t/'a.csv', b'text,label\none,sea\n"two,land\nthree,sea\n'))),
+    'y_range for classes': ("the targets are classes", lambda t: tune(y_range=(1, 5))),
+    'numbers without spread': ("expected finite numbers that differ", lambda t: ulmfit(labels(5, 5), regression=True)),
+    'a recipe out of range': ("bs is 0: expected 1 to", lambda t: get_recipe('default').replace(lm=dict(bs=0))),
     'a folder without a bundle': ("is not a bundle", lambda t: load_bundle(t)),
     'a vocabulary that is a program': ("builtins.print", lambda t: fastai_archive(t, pickle.dumps(print))),
     'a .pth that is a program': ("can't be read as plain tensors", lambda t: fastai_archive(t, pickle.dumps(['a']), pickle.dumps(print))),
@@ -237,8 +243,8 @@ def forged(tmp, name, change):
 
 def linked(tmp):
     (tmp/'b').mkdir()
-    for f in bundle(tmp).iterdir(): (tmp/'b'/f.name).symlink_to(f)
-    load_bundle(tmp/'b')
+    (tmp/'b'/'fwd').symlink_to(bundle(tmp))
+    load_predictor(tmp/'b')
 
 def fastai_archive(tmp, vocab, weights=b''):
     written(tmp/'v.pkl', vocab)

@@ -120,10 +120,6 @@ def test_predict_keeps_what_the_table_says(trained, tmp_path):
     (tmp_path/'v1.2.jsonl').write_bytes('\ufeff{"id": 9007199254740993, "note": "the boat sails"}\n\n{"id": null, "1": true, "note": "a train"}\n'.encode())
     assert (res := ulmfit('predict', trained[0]/'model', 'v1.2.jsonl', '--text-col', 'note', cwd=tmp_path)).returncode==0, res.stderr
     assert [l.rsplit(',', 3)[0] for l in (tmp_path/'v1.2-predictions.csv').read_text().splitlines()]==['id,note,1', '9007199254740993,the boat sails,', ',a train,True']
-    for name in ('prediction', 'p_sea'):
-        (tmp_path/'old.csv').write_text(f'note,{name}\nthe boat sails,mine\n')
-        res = ulmfit('predict', trained[0]/'model', 'old.csv', '--text-col', 'note', cwd=tmp_path)
-        assert res.returncode==1 and f'has a column {name!r} already' in res.stderr and not (tmp_path/'old-predictions.csv').exists()
 
 
 @pytest.mark.parametrize('args,says', [

@@ -39,11 +39,10 @@ def test_forged_and_damaged_files():
     assert all(r['refused']>50 and r['loaded']>3 for r in res.values()), res
 
 
-def test_links_out_of_a_bundle(run_dir, tmp_path):
-    d = tmp_path/'bundle'
-    d.mkdir()
-    for f in (run_dir/'model'/'fwd').iterdir(): (d/f.name).symlink_to(f)
-    with pytest.raises(ValueError, match='link'): load_bundle(d)
+def test_a_folder_of_a_pair_that_is_a_link(run_dir, tmp_path):
+    (tmp_path/'pair').mkdir()
+    (tmp_path/'pair'/'fwd').symlink_to(run_dir/'model'/'fwd')
+    with pytest.raises(ValueError, match='is a link to another folder'): load_predictor(tmp_path/'pair')
 
 
 class FailingDisk:

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['check_aligned', 'Ensemble', 'tfidf_rival', 'verdict', 'token_seconds', 'phase_seconds', 'ulmfit']
 
-# %% ../nbs/45_ensemble.ipynb #a07d4c84
+# %% ../nbs/45_ensemble.ipynb #c805ae82
 import json
 import time
 import warnings
@@ -25,13 +25,13 @@ from sklearn.pipeline import make_pipeline
 from .train.recipe import get_recipe
 from .train.run import Plan, check_run_dir, duration, new_folder, open_run, write_file
 from .train.unfreeze import n_groups
-from .data.corpus import TextCorpus
+from .data.corpus import TextCorpus, read_table
 from .models.bundle import pretrained as get_pretrained, save_bundle
 from .lm import choose_recipe, finetune_lm, lm_learner, split_cbs
 from .classifier import classifier_learner, finetune_classifier
 from .infer.predict import NAMES, Predictor, as_texts, check_pair, document_errors, error_table, targets_of
 
-# %% ../nbs/45_ensemble.ipynb #3adafdb7
+# %% ../nbs/45_ensemble.ipynb #c44c0f71
 def _documents(dls):
     "The validation documents of `dls`, as words in reading order"
     vocab = np.array(dls.text_vocab, dtype=object)
@@ -74,7 +74,9 @@ class Ensemble:
         if len(self.learns)==2: check_aligned(fwd, bwd)
         self.fwd,self.bwd,self.rival,dls = fwd,bwd,None,next(iter(self.learns.values())).dls
         models = {k:l.model for k,l in self.learns.items()}
-        self.predictor = Predictor(models, lambda texts: _encode(self.learns, texts), dls.task, dls.labels)
+        meta = next(iter(self.learns.values())).meta
+        self.predictor = Predictor(models, lambda texts: _encode(self.learns, texts), dls.task, dls.labels,
+                                   meta.get('thresh', .5), (meta['tokenizer'] or {}).get('fields'))
         self.task,self.labels = dls.task,dls.labels
     def __repr__(self): return repr(self.predictor).replace('Predictor', 'Ensemble')
 
@@ -107,23 +109,32 @@ def valid_outputs(self:Ensemble) -> tuple: # (outputs by name, targets)
 @patch
 def errors(self:Ensemble) -> pd.DataFrame:
     "Return errors on the validation documents with 95% intervals"
-    return error_table(*self.valid_outputs(), self.task)
+    return error_table(*self.valid_outputs(), self.task, thresh=self.predictor.thresh)
 
 @patch
 def report(self:Ensemble, texts, labels) -> pd.DataFrame:
     "Return errors on other labelled texts with 95% intervals; raise `ValueError` for a label that was not trained on"
-    texts,labels = as_texts(texts),list(labels)
     if len(texts)!=len(labels): raise ValueError(f"{len(texts)} texts and {len(labels)} labels: expected a label for each text")
-    return error_table(self.outputs(texts), targets_of(labels, self.task, self.labels), self.task)
+    delim = self.corpus.columns.get('label_delim') if hasattr(self, 'corpus') else None
+    y = targets_of(labels, self.task, self.labels, delim)
+    return error_table(self.outputs(texts), y, self.task, thresh=self.predictor.thresh)
 
 @patch
 def plot_confusion(self:Ensemble, outputs=None, y=None, ax=None):
     "Draw the confusion matrix of the validation documents, or of given `outputs` and `y`"
     if self.task!='single': raise ValueError(f"a confusion matrix needs one label a document, but the task is {self.task!r}: use errors()")
     if outputs is None: outputs,y = self.valid_outputs()
-    probs = outputs.get('both', next(iter(outputs.values())))
-    return ConfusionMatrixDisplay.from_predictions(y, probs.argmax(1), labels=range(len(self.labels)), display_labels=self.labels,
-                                                   xticks_rotation='vertical', cmap='Blues', colorbar=False, ax=ax).ax_
+    pred,n = outputs.get('both', next(iter(outputs.values()))).argmax(1),len(self.labels)
+    wrong = np.bincount(y[pred!=y], minlength=n)+np.bincount(pred[pred!=y], minlength=n)
+    some = np.sort(np.argsort(-wrong, kind='stable')[:30]) # more than the 30 most confused classes could not be read
+    ax = ConfusionMatrixDisplay.from_predictions(y, pred, labels=some, display_labels=[_legible(self.labels[i]) for i in some],
+                                                 xticks_rotation='vertical', cmap='Blues', colorbar=False, ax=ax).ax_
+    if n>30: ax.set_title(f'the 30 most confused of {n} classes')
+    return ax
+
+def _legible(label): # for matplotlib, which sees formulas between dollars
+    s = ''.join(c if c.isprintable() else ' ' for c in str(label))
+    return (s if len(s)<=30 else s[:29]+'…').replace('$', r'\$')
 
 @patch
 def export(self:Ensemble, path) -> Path: # The new folder, with a bundle for each direction
@@ -230,17 +241,17 @@ def plan(self:_Job, seconds, minutes, say):
     elif not minutes and total>600: say("To take less, give the minutes you have, minutes=20 or --minutes 20: epochs are then fewer.")
     return Plan(seconds)
 
-# %% ../nbs/45_ensemble.ipynb #715807f6
+# %% ../nbs/45_ensemble.ipynb #1b19bbf3
 @delegates(TextCorpus.from_df, but=['df','text_col','label_col','unlabeled','valid_pct','seed'], keep=True)
 def ulmfit(
-    df:pd.DataFrame, # One row for each document
+    df, # One row for each document: a `DataFrame`, the path of a table, a `dict` of columns, or a list of (text, label)
     text_col:str='text', # Column with the texts
     label_col='label', # Column with labels, or several 0/1 columns
     unlabeled=None, # More texts for the language model: a `DataFrame` with `text_col`, or an iterable of `str`
     pretrained='mini', # Or 'wt103', or a folder with a bundle in each of `fwd` and `bwd`; `None` starts from scratch
     recipe=None, # A name in `RECIPES`, a `Recipe`, or the path of one in JSON; `None` is the one that the weights name
     backwards='both', # 'both', `False` for forward alone, `True` for backward alone
-    valid_pct:float=.1, # Part of the documents for validation
+    valid_pct:float=.1, # Part of the documents for validation; 0 trains on all
     seed:int=42, # Of split, shuffling, weights and dropout
     minutes:float=None, # Cut epochs so that training takes about so long
     lm_kwargs:dict=None, # More for `finetune_lm`: `epochs`, `config`, `cbs`, ...
@@ -256,7 +267,14 @@ def ulmfit(
     check_run_dir(run_dir, resume)
     say = print if progress else lambda *a: None
     directions = {'both':('fwd','bwd'), True:('bwd',), False:('fwd',)}[backwards]
+    if isinstance(df, (str,Path)): df = read_table(df, dtype={} if kwargs.get('regression') else dict.fromkeys(L(label_col), str))
+    elif isinstance(df, dict): df = pd.DataFrame(df)
+    elif not isinstance(df, pd.DataFrame): df = pd.DataFrame(list(df), columns=[text_col, label_col])
     bundles = {d:get_pretrained(pretrained, d) for d in directions}
+    for b in bundles.values():
+        if b and (t := b.config['tokenizer']) and t['lang']!=kwargs.get('lang', 'en'):
+            raise ValueError(f"the pretrained model was trained on {t['lang']!r}, the data is said to be {kwargs.get('lang', 'en')!r}: "
+                             "use a model of the same language, or pretrained=None")
     first = bundles[directions[0]]
     base = choose_recipe(recipe, first and first.config)
     corpus = TextCorpus.from_df(df, text_col, label_col, valid_pct, unlabeled=unlabeled, seed=int(seed), **kwargs)
@@ -268,7 +286,8 @@ def ulmfit(
     rates = job.rates()
     if minutes and started: job.recipe = _kept_epochs(job.recipe, run_dir)
     elif minutes: job.recipe = _fit_epochs(job.recipe, lambda r: job.expected(r, rates), minutes)
-    plan = job.plan(job.expected(job.recipe, rates), minutes, say) if progress else None
+    seconds = job.expected(job.recipe, rates) # which fails for rates that don't fit the model's groups
+    plan = job.plan(seconds, minutes, say) if progress else None
     what = dict(phase='ulmfit', corpus=corpus.key, classes=corpus.classes, seed=int(seed), backwards=list(directions))
     with open_run(run_dir, job.recipe, resume, **what) as folder:
         ens = _train(job, folder, int(seed), plan)
@@ -309,6 +328,7 @@ def _compare(ens, texts, say, folder):
     try: ens.rival = tfidf_rival([texts[i] for i in c.train], y[c.train], c.task)
     except Exception as e: warnings.warn(f"TF-IDF could not be trained for comparison ({e})") # the models are worth more
     ens.valid_texts = [texts[i] for i in c.valid]
+    if not len(c.valid): return
     outputs,y = ens.valid_outputs()
     table = error_table(outputs, y, ens.task)
     if folder: write_file(folder/'results.csv', table.to_csv(index_label='model').encode())

@@ -6,8 +6,10 @@
 __all__ = ['lm_bundle', 'check_dls', 'check_start', 'default_cbs', 'split_cbs', 'lm_learner', 'choose_recipe', 'used_recipe',
            'named', 'data_of', 'train_phase', 'finetune_lm', 'pretrain_lm', 'decode_words', 'generate']
 
-# %% ../nbs/30_lm.ipynb #dde81926
+# %% ../nbs/30_lm.ipynb #364f411d
 import hashlib
+import shutil
+import warnings
 from copy import copy
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -20,7 +22,7 @@ from fastai.learner import Learner
 from fastai.losses import CrossEntropyLossFlat
 from fastai.metrics import accuracy
 from fastai.text.core import BOS, PAD, TK_MAJ, TK_REP, TK_UP, TK_WREP, UNK, defaults
-from fastai.text.learner import LMLearner
+from fastai.text.learner import LMLearner, TextLearner
 from fastai.text.models.awdlstm import AWD_LSTM, awd_lstm_lm_config, awd_lstm_lm_split
 from fastai.text.models.core import get_language_model
 from .train.precision import AutoPrecision, FreeMemory
@@ -33,13 +35,15 @@ from .models.bundle import pretrained as get_pretrained
 from .models.encoder import draw_faster, scaled_config
 from .models.loss import BlockLoss, TokenPerplexity
 
-# %% ../nbs/30_lm.ipynb #50f9a86e
+# %% ../nbs/30_lm.ipynb #21f8aeed
 def lm_bundle(
     source, # A language-model learner, ours or fastai's; or what `pretrained` takes
-    direction:str # 'fwd' or 'bwd', if there is a choice
+    direction:str, # 'fwd' or 'bwd', if there is a choice
+    kind:str='lm' # Or `None`: a classifier will do
 ) -> Bundle|None:
     "Return the language model to start from"
-    if not isinstance(source, LMLearner): return get_pretrained(source, direction)
+    if kind is None and isinstance(source, TextLearner) and hasattr(source, 'meta'): source = source.bundle()
+    if not isinstance(source, LMLearner): return get_pretrained(source, direction, kind)
     enc,meta = source.model[0],getattr(source, 'meta', {})
     sizes = {k:getattr(enc, k) for k in ('emb_sz','n_hid','n_layers')}
     config = dict(kind='lm', direction=source.dls.direction, arch=sizes, tokenizer=settings_of(source.dls))
@@ -59,7 +63,7 @@ def check_start(dls, bundle, config, what='the pretrained model', remedy='use an
     if extra := set(config or {})-{'emb_sz','n_hid','n_layers'}:
         raise ValueError(f"config has {sorted(extra)}: expected emb_sz, n_hid and n_layers; dropouts are the recipe's, times drop_mult")
     if bundle is None: return
-    sizes,old,new = bundle.config['arch'],bundle.config.get('tokenizer'),settings_of(dls)
+    sizes,old,new = bundle.sizes,bundle.config.get('tokenizer'),settings_of(dls)
     if other := {k:v for k,v in (config or {}).items() if sizes.get(k, v)!=v}:
         raise ValueError(f"config asks for {other}, {what} has {sizes}: leave config out, or start from scratch")
     if old and new and old['lang']!=new['lang']:
@@ -109,7 +113,7 @@ def lm_learner(
     learn.starts_from = None if bundle is None else state_hash(bundle.state)
     return learn
 
-# %% ../nbs/30_lm.ipynb #25b00036
+# %% ../nbs/30_lm.ipynb #f58f2c9a
 def choose_recipe(recipe, meta):
     "Return the given recipe, or the one that the starting weights name in `meta`"
     return get_recipe(recipe if recipe is not None else (meta or {}).get('finetune_recipe', 'default'))
@@ -143,6 +147,14 @@ def data_of(dls:DataLoaders) -> dict: # As JSON can hold it
         res['labels'] = [items(ds.tls[-1]) for ds in parts.values()] if labeled else None
     return dict(res, vocabulary=vocab_hash(dls.text_vocab), batches=len(dls.train))
 
+def _finished(model_dir, done):
+    "The model of a phase that has ended; `None` and a warning if its files are not what was written"
+    try: return any_bundle(model_dir)
+    except (ValueError,OSError) as e:
+        warnings.warn(f"{e}: it is trained again")
+        shutil.rmtree(model_dir, ignore_errors=True)
+        done.unlink()
+
 def train_phase(
     learn, # From `lm_learner` or `classifier_learner`
     recipe, # Its recipe, with what is really used
@@ -158,9 +170,8 @@ def train_phase(
     learn.recipe = recipe
     with open_run(run_dir, recipe, resume, **what) as folder:
         model_dir,done = model_dir or folder and folder/'model',folder and folder/'done.safetensors'
-        if done and done.exists():
+        if bundle := done and done.exists() and _finished(model_dir, done):
             meta,tensors = read_checkpoint(done)
-            bundle = any_bundle(model_dir)
             load_state(learn.model, bundle.state, 'the finished model')
             set_random(meta['random'], tensors['random'])
             learn.meta.update(trained_with=recipe.name, metrics=meta['metrics'])

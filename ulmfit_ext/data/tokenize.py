@@ -5,15 +5,15 @@
 # %% auto #0
 __all__ = ['RULES', 'clean', 'tokenizer_settings', 'rules_of', 'PieceTokenizer', 'tokenize', 'Encoder']
 
-# %% ../../nbs/10_data.tokenize.ipynb #29cfa00c
-import re
+# %% ../../nbs/10_data.tokenize.ipynb #27c5c725
+import os, re
 from collections import defaultdict, deque
 from concurrent.futures import ProcessPoolExecutor
 from importlib.util import find_spec
 from itertools import chain, islice
 from threading import Lock
 import numpy as np
-from fastcore.all import chunked, compose, noop, partition, patch, store_attr
+from fastcore.all import compose, noop, partition, patch, store_attr
 from fastai.text import core as ft
 from fastai.text.core import BOS, SpacyTokenizer, defaults
 
@@ -60,7 +60,7 @@ def _over_spaces(text): return f'{BOS} {ft.rm_useless_spaces(ft.fix_html(clean(t
 _by_piece = compose(ft.replace_rep, ft.spec_add_spaces, ft.rm_useless_spaces, ft.replace_all_caps, ft.replace_maj, str.lower)
 _re_word_rep = re.compile(r'(\w)\1\1|(\S)\2\2\w') # pieces of which `replace_rep` makes new words
 
-# %% ../../nbs/10_data.tokenize.ipynb #54971b27
+# %% ../../nbs/10_data.tokenize.ipynb #92e290b9
 def _spacy_tokenizer(lang, special_toks):
     "Return spaCy's own tokenizer for `lang`"
     from spacy.tokenizer import Tokenizer
@@ -108,10 +108,21 @@ class PieceTokenizer:
     def __getstate__(self): return {k:getattr(self, k) for k in ('lang','special_toks','max_chars','rules')}
     def __setstate__(self, state): self.__init__(**state)
 
+def _chunks(texts, most=500, chars=1_000_000):
+    "Lists of texts, few and short enough to be held in memory with their pieces"
+    res,n = [],0
+    for t in texts:
+        res.append(t)
+        n += len(t)
+        if len(res)==most or n>chars:
+            yield res
+            res,n = [],0
+    if res: yield res
+
 def _texts(tok, text): return [text[i:i+n] for i,n in zip(*tok(text).to_array(['IDX','LENGTH']).T.tolist())] # faster than `Token.text`
 def _shown(toks): return tuple(t.replace(' ', '▁') for t in toks) # as fastai's rules for tokens do
 
-# %% ../../nbs/10_data.tokenize.ipynb #c3a7a0f4
+# %% ../../nbs/10_data.tokenize.ipynb #8bca1a5f
 @patch
 def _learn(self:PieceTokenizer, pieces):
     "Remember the tokens of new `pieces`, and which of them may be an end of a border"
@@ -159,7 +170,7 @@ def __call__(self:PieceTokenizer,
     items # Iterable of texts
 ): # Iterator of lists of tokens
     "Tokenise `items` lazily"
-    for texts in chunked(map(str, items), 200):
+    for texts in _chunks(map(str, items)):
         if self._chars>self.max_chars: self._setup()
         first = [self._first(t) for t in texts]
         split = [_pieces(t) for t in first]
@@ -169,9 +180,9 @@ def __call__(self:PieceTokenizer,
             toks = _shown(_texts(self._spacy, self._whole(raw))) if whole else chain.from_iterable(map(self.known.__getitem__, pieces))
             yield list(toks)
 
-# %% ../../nbs/10_data.tokenize.ipynb #8d36883e
-def _tokenizer(lang, rules=None):
-    return PieceTokenizer(lang, rules=[clean, *(defaults.text_proc_rules if rules is None else rules)])
+# %% ../../nbs/10_data.tokenize.ipynb #4d2004cb
+def _tokenizer(lang, rules=None, max_chars=20_000_000):
+    return PieceTokenizer(lang, max_chars=max_chars, rules=[clean, *(defaults.text_proc_rules if rules is None else rules)])
 
 def _start(*args):
     global _worker
@@ -190,31 +201,33 @@ def tokenize(
     if n_workers<2:
         yield from tok(texts)
         return
-    chunks = chunked(texts, 500)
+    chunks = _chunks(texts)
     with ProcessPoolExecutor(n_workers, initializer=_start, initargs=(lang, rules)) as pool:
         ahead = deque(pool.submit(_work, o) for o in islice(chunks, 2*n_workers)) # no more: texts may be larger than memory
         while ahead:
             yield from ahead.popleft().result()
             ahead += [pool.submit(_work, o) for o in islice(chunks, 1)]
 
-# %% ../../nbs/10_data.tokenize.ipynb #b602edd7
+# %% ../../nbs/10_data.tokenize.ipynb #ca5757d7
 class Encoder:
     "Turn texts into arrays of token ids"
     def __init__(self,
         vocab:list, # Words by id; the first is `xxunk`
-        settings:dict=None # As from `tokenizer_settings`; `None` is English
+        settings:dict=None, # As from `tokenizer_settings`; `None` is English
+        max_chars:int=5_000_000 # Memory, as in `PieceTokenizer`: about 70 MB
     ):
-        self.vocab,self.settings = vocab,settings or tokenizer_settings()
+        self.vocab,self.settings,self.max_chars,self._pid = vocab,settings or tokenizer_settings(),max_chars,os.getpid()
         self.o2i = {w:i for i,w in enumerate(vocab) if w!='xxfake'}
-        self._tok = _tokenizer(self.settings['lang'], rules_of(self.settings))
+        self._tok = _tokenizer(self.settings['lang'], rules_of(self.settings), max_chars)
         self._lock = Lock()
 
     def __call__(self,
         texts # Iterable of `str`
     ) -> list: # One int64 array for each text
         "Tokenise and number `texts`; unknown words are 0"
+        if self._pid!=os.getpid(): self.__setstate__(self.__getstate__()) # a forked process may have a lock that nobody releases
         with self._lock:
             return [np.array([self.o2i.get(t, 0) for t in toks], dtype=np.int64) for toks in self._tok(texts)]
 
-    def __getstate__(self): return self.vocab,self.settings # locks can't be pickled
+    def __getstate__(self): return self.vocab,self.settings,self.max_chars # locks can't be pickled
     def __setstate__(self, state): self.__init__(*state)

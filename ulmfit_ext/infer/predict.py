@@ -6,36 +6,43 @@
 __all__ = ['ACTIVATIONS', 'NAMES', 'decode', 'as_texts', 'Predictor', 'BundleEncoder', 'check_pair', 'bundle_predictor',
            'load_predictor', 'document_errors', 'error_table', 'targets_of']
 
-# %% ../../nbs/40_infer.predict.ipynb #3a9639e9
-import sys
+# %% ../../nbs/40_infer.predict.ipynb #54c49554
+import os, sys
 from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from fastcore.all import patch
+from fastcore.all import patch, store_attr
 from fastprogress.core import IN_NOTEBOOK
 from fastprogress.fastprogress import progress_bar
 from scipy.stats import binomtest, bootstrap
+from ..data.corpus import check_labels
 from ..data.loaders import batch_sizes
 from ..data.tokenize import Encoder
 from ..models.bundle import inside, load_bundle
 
-# %% ../../nbs/40_infer.predict.ipynb #c114db86
+# %% ../../nbs/40_infer.predict.ipynb #96b1fdc5
 ACTIVATIONS = {'single':lambda o: o.softmax(1), 'multi':lambda o: o.sigmoid(), 'regression':lambda o: o}
 
 def decode(
     probs:np.ndarray, # (documents, outputs)
     task:str, # 'single', 'multi' or 'regression'
-    labels:list=None # Classes, by column
+    labels:list=None, # Classes, by column
+    thresh:float=.5 # Of several labels, those with more probability are given
 ) -> list: # A label, a list of labels, or a number for each document
     "Turn outputs into answers"
     if task=='single': return [labels[i] for i in probs.argmax(1)]
-    if task=='multi': return [[l for l,p in zip(labels, row) if p>.5] for row in probs]
+    if task=='multi': return [[l for l,p in zip(labels, row) if p>thresh] for row in probs]
     return probs[:,0].tolist() if probs.shape[1]==1 else probs.tolist()
 
-def as_texts(texts) -> list: # Of `str`
-    "Return a list of texts; raise `TypeError` for anything else"
+def as_texts(texts, fields=None) -> list: # Of `str`
+    "Return a list of texts, of a table the `fields` joined as fastai does; raise `TypeError` for anything else"
     if isinstance(texts, str): raise TypeError("expected a list of texts, got a single text: put it in a list")
+    if fields:
+        mark,*cols = fields
+        if not isinstance(texts, pd.DataFrame) or not set(cols)<=set(texts):
+            raise TypeError(f"the model reads the columns {cols}: expected a DataFrame with them, got {type(texts).__name__}")
+        return [' '.join(f'{mark} {i} {o}' if mark else str(o) for i,o in enumerate(row, 1)) for row in texts[cols].values.tolist()]
     if isinstance(texts, (pd.DataFrame, dict)):
         raise TypeError(f"expected a list of texts, got a {type(texts).__name__}: give one column, for example df['text']")
     texts = list(texts)
@@ -43,7 +50,7 @@ def as_texts(texts) -> list: # Of `str`
         raise TypeError(f"text {bad[0]} of {len(texts)} is {texts[bad[0]]!r}: expected str")
     return texts
 
-# %% ../../nbs/40_infer.predict.ipynb #58e5fff2
+# %% ../../nbs/40_infer.predict.ipynb #a03f71cb
 NAMES = {'fwd':'forward', 'bwd':'backward'}
 
 class Predictor:
@@ -52,12 +59,17 @@ class Predictor:
         models:dict, # Classifiers by direction, 'fwd' and 'bwd'
         encode, # Function from texts to a `dict` of lists of id arrays by direction, in reading order
         task:str, # 'single', 'multi' or 'regression'
-        labels:list=None # Classes, by output; `None` for regression
-    ): self.models,self.encode,self.task,self.labels = models,encode,task,labels
+        labels:list=None, # Classes, by output; `None` for regression
+        thresh:float=.5, # Of several labels, those with more probability are given
+        fields:list=None # For models of several text columns: their mark, and the columns
+    ):
+        store_attr()
+        self._pid = os.getpid()
 
     def outputs_of(self, ids:dict, bs:int=128, progress:bool=True) -> dict:
         "Return outputs (documents, outputs) by name, 'forward', 'backward' and their mean 'both', from ids by direction"
         res = {}
+        if self._pid!=os.getpid(): torch.set_num_threads(1) # after a fork, the threads of the parent are missing
         for k,model in self.models.items():
             docs,device,out = ids[k],next(model.parameters()).device,[None]*len(ids[k])
             order = np.argsort([-len(d) for d in docs], kind='stable') # documents of like length share a batch
@@ -71,23 +83,26 @@ class Predictor:
                 with torch.inference_mode(): probs = ACTIVATIONS[self.task](model(x.to(device))[0].float()).cpu().numpy()
                 for i,p in zip(idx, probs): out[i] = p
             res[NAMES[k]] = np.array(out).reshape(len(docs), -1 if docs else len(self.labels or [0]))
+            if (bad := ~np.isfinite(res[NAMES[k]]).all(1)).any():
+                raise FloatingPointError(f"the {NAMES[k]} model answers NaN or infinity for {bad.sum()} of {len(bad)} texts: "
+                                         "its training diverged, so lower the learning rate")
         if len(res)==2: res['both'] = (res['forward']+res['backward'])/2
         return res
 
     def outputs(self, texts, progress:bool=True) -> dict:
         "Return outputs (documents, outputs) by name for `texts`"
-        return self.outputs_of(self.encode(as_texts(texts)), progress=progress)
+        return self.outputs_of(self.encode(as_texts(texts, self.fields)), progress=progress)
     def predict_proba(self, texts, progress:bool=True) -> np.ndarray: # (documents, outputs)
         "Return probabilities of `.labels`, or numbers"
         return list(self.outputs(texts, progress).values())[-1]
     def predict(self, texts, progress:bool=True) -> list:
         "Return a label, a list of labels, or a number for each text"
-        return decode(self.predict_proba(texts, progress), self.task, self.labels)
+        return decode(self.predict_proba(texts, progress), self.task, self.labels, self.thresh)
     def __repr__(self):
         labels = f', {len(self.labels)} labels' if self.labels else ''
         return f"Predictor: {' and '.join(NAMES[k] for k in self.models)}, {self.task}{labels}"
 
-# %% ../../nbs/40_infer.predict.ipynb #bd4535a6
+# %% ../../nbs/40_infer.predict.ipynb #07fb796f
 class BundleEncoder:
     "Turn texts into ids by direction, as a bundle's vocabulary and tokenizer say"
     def __init__(self, vocab, settings, directions): self.encode,self.directions = Encoder(vocab, settings),directions
@@ -102,8 +117,8 @@ def check_pair(
     for k,b in bundles.items():
         if b.direction!=k: raise ValueError(f"the {k} model reads {b.direction}: expected a bundle of that direction")
         if b.config['tokenizer'] is None:
-            raise ValueError("the bundle does not say how its text was tokenised (only fastai's spaCy tokens can be repeated): "
-                             "predict with the learner")
+            raise ValueError("the bundle does not say how its text was tokenised: another tokenizer than fastai's spaCy, or transforms "
+                             "before or after it, can't be repeated; predict with the learner")
     first,last = list(bundles.values())[0],list(bundles.values())[-1]
     differ = [n for n in ('labels','task','tokenizer') if first.config[n]!=last.config[n]] + ['vocabulary']*(first.vocab!=last.vocab)
     if differ:
@@ -120,7 +135,9 @@ def bundle_predictor(
     models,b = {k:o.model().requires_grad_(False) for k,o in bundles.items()},next(iter(bundles.values()))
     if precision=='bf16':
         for m in models.values(): m[0].module.bfloat16()
-    return Predictor(models, BundleEncoder(b.vocab, b.config['tokenizer'], list(bundles)), b.config['task'], b.config['labels'])
+    c = b.config
+    return Predictor(models, BundleEncoder(b.vocab, c['tokenizer'], list(bundles)), c['task'], c['labels'],
+                     c.get('thresh', .5), c['tokenizer'].get('fields'))
 
 def load_predictor(
     path, # A folder from `Ensemble.export`, of one classifier's bundle, or of a run
@@ -134,45 +151,52 @@ def load_predictor(
     bundle = load_bundle(path, 'classifier')
     return bundle_predictor({bundle.direction:bundle}, precision)
 
-# %% ../../nbs/40_infer.predict.ipynb #872cde03
-def document_errors(probs, y, task) -> np.ndarray:
+# %% ../../nbs/40_infer.predict.ipynb #7010c66c
+def document_errors(probs, y, task, thresh=.5) -> np.ndarray:
     "Return the error of each document: wrong or not, the part of wrong labels, or the squared difference"
     if task=='single': return (probs.argmax(1)!=y).astype(float)
-    if task=='multi': return ((probs>.5)!=y).mean(1)
+    if task=='multi': return ((probs>thresh)!=y).mean(1)
     return ((probs.reshape(len(y), -1)-y.reshape(len(y), -1))**2).mean(1)
 
 def error_table(
     preds:dict, # Outputs (documents, outputs) by name
     y:np.ndarray, # Class numbers, 0/1 rows, or numbers
     task:str='single', # 'single', 'multi' or 'regression'
-    seed:int=0 # Of the bootstrap
+    seed:int=0, # Of the bootstrap
+    thresh:float=.5 # Of several labels, those with more probability are given
 ) -> pd.DataFrame: # One row for each of `preds`: error in percent, or root mean squared error, with its 95% interval
     "Return errors with 95% intervals over the documents"
     name,f = ('RMSE', lambda e, axis=-1: np.sqrt(e.mean(axis))) if task=='regression' else ('error %', lambda e, axis=-1: 100*e.mean(axis))
     rows = {}
     for k,p in preds.items():
-        e = document_errors(p, y, task)
+        e = document_errors(p, y, task, thresh)
         if task=='single': ci = [100*o for o in binomtest(int(e.sum()), len(e)).proportion_ci(method='wilson')]
         elif e.std()>0:
-            how = dict(n_resamples=2000, method='percentile', rng=np.random.default_rng(seed), vectorized=True, batch=max(1, 10**7//len(e)))
+            how = dict(n_resamples=2000, rng=np.random.default_rng(seed), vectorized=True, batch=max(1, 10**7//len(e)))
+            how['method'] = 'BCa' if len(e)<=10_000 else 'percentile' # whose time does not grow with the square
             ci = bootstrap((e,), f, **how).confidence_interval
         else: ci = (np.nan,)*2 # nothing to resample
         rows[k] = {name:f(e), 'low':ci[0], 'high':ci[1], 'documents':len(e)}
     return pd.DataFrame(rows).T.astype({'documents':int})
 
-def targets_of(labels, task, classes) -> np.ndarray:
-    "Return `labels` as class numbers, 0/1 rows, or numbers; raise `ValueError` for a label that was not trained on"
-    if task=='regression': return np.asarray(list(labels), dtype=float)
+def targets_of(labels, task, classes, label_delim=None, what='') -> np.ndarray:
+    "Return `labels`, in any form that training takes, as class numbers, 0/1 rows, or numbers; raise `ValueError` for an unknown label"
+    df = labels if isinstance(labels, pd.DataFrame) else pd.DataFrame({'label':pd.Series(list(labels), dtype=object)})
+    if task=='regression': df = df.infer_objects()
+    cols = df.columns[0] if len(df.columns)==1 else list(df.columns)
+    labels = check_labels(df, cols, label_delim, task=='regression', what or 'the table', new=True)[0]
+    if task=='regression': return np.array(labels)
     known = {l:i for i,l in enumerate(classes)}
-    each = [[l] if task=='single' else list(l) for l in labels]
+    each = [[l] if task=='single' else l for l in labels]
+    if task=='single' and (bad := [l for l in labels if isinstance(l, list)]):
+        raise ValueError(f"a document has the labels {bad[0]}: expected one")
     if unknown := {l for o in each for l in o}-known.keys():
-        raise ValueError(f"label {sorted(unknown, key=str)[0]!r} was not trained on: expected one of {classes}")
+        raise ValueError(f"{what and what+': '}label {sorted(unknown, key=str)[0]!r} was not trained on: expected one of {classes}")
     if task=='single': return np.array([known[o[0]] for o in each])
     return np.array([[l in o for l in classes] for o in each], dtype=float)
 
 @patch
 def report(self:Predictor, texts, labels) -> pd.DataFrame:
     "Return errors on labelled texts with 95% intervals: forward, backward, both"
-    texts,labels = as_texts(texts),list(labels)
     if len(texts)!=len(labels): raise ValueError(f"{len(texts)} texts and {len(labels)} labels: expected a label for each text")
-    return error_table(self.outputs(texts, progress=False), targets_of(labels, self.task, self.labels), self.task)
+    return error_table(self.outputs(texts, progress=False), targets_of(labels, self.task, self.labels), self.task, thresh=self.thresh)

@@ -67,7 +67,7 @@ def overlap(old:list, new:list) -> float:
     words = set(new)-{'xxfake', *defaults.text_spec_tok}
     return len(words & set(old))/max(len(words), 1)
 
-# %% ../../nbs/22_models.bundle.ipynb #4a14cb90
+# %% ../../nbs/22_models.bundle.ipynb #1cbcd2b7
 FORMAT = 1
 
 @dataclass
@@ -81,6 +81,8 @@ class Bundle:
     def kind(self): return self.config['kind'] # 'lm' or 'classifier'
     @property
     def direction(self): return self.config['direction'] # 'fwd' or 'bwd'
+    @property
+    def sizes(self): return self.config['arch'] if self.kind=='lm' else self.config['arch']['config'] # emb_sz, n_hid, n_layers
 
     def skeleton(self):
         "Return the model with random weights"
@@ -99,9 +101,9 @@ class Bundle:
         prefix = '0.' if self.kind=='lm' else '0.module.'
         return {k[len(prefix):]:v for k,v in self.state.items() if k.startswith(prefix)}
 
-# %% ../../nbs/22_models.bundle.ipynb #6847bbd6
+# %% ../../nbs/22_models.bundle.ipynb #7b689183
 _LARGEST = {'config.json':2**24, 'vocab.json':2**27, 'model.safetensors':2**36} # bytes
-_ARCH = {'lm':{'emb_sz','n_hid','n_layers'}, 'classifier':{'n_out','config','seq_len','max_len','lin_ftrs','y_range'}}
+_ARCH = {'lm':{'emb_sz','n_hid','n_layers'}, 'classifier':{'n_out','config','seq_len','max_len','lin_ftrs','y_range','units'}}
 
 def _expect(ok, what):
     if not ok: raise ValueError(what)
@@ -110,11 +112,11 @@ def _check(bundle):
     "Raise `ValueError` for a configuration out of range, or tensors that are not those of its model"
     c,arch,kind = bundle.config,bundle.config['arch'],bundle.config['kind']
     _expect(kind in _ARCH and c['direction'] in ('fwd','bwd'), f"it is a {kind!r} that reads {c['direction']!r}")
-    _expect(set(arch)==_ARCH[kind], f"its architecture has {sorted(arch)}")
+    _expect(set(arch)|{'units'}==_ARCH[kind]|{'units'}, f"its architecture has {sorted(arch)}") # version 0.1.0 had no units
     dtypes = {v.dtype for v in bundle.state.values()}
     _expect(dtypes<={torch.float32, torch.float16, torch.int64}, f"its weights are {dtypes}")
     if (t := c.get('tokenizer')) is not None:
-        known = type(t['rules']) is list and all(type(r) is str for r in t['rules'])
+        known = all(type(o) is list and all(type(s) is str for s in o) for o in (t['rules'], t.get('fields', [])))
         _expect(known and t['kind']=='spacy' and re.fullmatch('[a-z]{2,3}', t['lang']), f"its tokenizer is {t!r}")
     sizes = dict(arch if kind=='lm' else arch['config'])
     if kind=='classifier':
@@ -159,7 +161,6 @@ def _read(path, name):
     file = path/name
     if not file.is_file():
         raise FileNotFoundError(f"{str(path)!r} is not a bundle, it has no {name}: expected a folder with {', '.join(_LARGEST)}")
-    _expect(file.resolve().parent==path.resolve(), f"{name} is a link to another folder")
     _expect(file.stat().st_size<=_LARGEST[name], f"{name} has {file.stat().st_size} bytes, more than {_LARGEST[name]}")
     return file.read_bytes()
 
@@ -205,7 +206,7 @@ def save_bundle(self:TextLearner, path, half:bool=False) -> Path:
     "Write model, vocabulary and configuration to the new folder `path`"
     return save_bundle(self.bundle(), path, half)
 
-# %% ../../nbs/22_models.bundle.ipynb #dc71e71a
+# %% ../../nbs/22_models.bundle.ipynb #576f4e41
 class _PlainUnpickler(pickle.Unpickler):
     def find_class(self, module, name): raise pickle.UnpicklingError(f"it wants to load {module}.{name}")
 
@@ -259,8 +260,9 @@ def any_bundle(
     return load_bundle(inside(path, 'model') if (path/'model').is_dir() else path, kind)
 
 def pretrained(
-    name, # 'mini', 'wt103' (downloaded), the folder of a bundle or of a pair `fwd` and `bwd`, a `Bundle`, or `None`
-    direction:str # 'fwd' or 'bwd'
+    name, # 'mini', 'wt103' (downloaded), the folder of a bundle, of a pair `fwd` and `bwd` or of a run, a `Bundle`, or `None`
+    direction:str, # 'fwd' or 'bwd'
+    kind:str='lm' # Or `None`: of a run, the classifier
 ) -> Bundle|None:
     "Return a pretrained language model; raise `ValueError` for an unknown name or another direction"
     if direction not in ('fwd','bwd'): raise ValueError(f"direction is {direction!r}: expected 'fwd' or 'bwd'")
@@ -270,6 +272,7 @@ def pretrained(
     if not isinstance(name, (str, os.PathLike, Bundle)):
         raise ValueError(f"the pretrained model is a {type(name).__name__}: expected one of {list(PRETRAINED)}, a folder or a Bundle")
     if not isinstance(name, Bundle):
+        if (run := Path(name)/('lm' if kind else 'model')).is_dir() and (run/'fwd').is_dir()|(run/'bwd').is_dir(): name = run
         path,other = Path(name),{'fwd':'bwd', 'bwd':'fwd'}[direction]
         if not path.is_dir():
             raise ValueError(f"there is no pretrained model {str(name)!r}: "
@@ -278,7 +281,7 @@ def pretrained(
             raise ValueError(f"{str(path)!r} has a model that reads {other}, and none that reads {direction}: "
                              "pretrain one, or train in one direction")
         if (path/direction).is_dir(): name = inside(path, direction)
-    bundle = any_bundle(name, 'lm')
+    bundle = any_bundle(name, kind)
     if bundle.direction!=direction:
         raise ValueError(f"the pretrained model reads {bundle.direction}, the data {direction}: use the one of the same direction")
     return bundle

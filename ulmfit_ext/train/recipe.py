@@ -43,7 +43,7 @@ def FusedAdam(
     cbs = [*([weight_decay] if decouple_wd else []), partial(_fused_step, l2=not decouple_wd)]
     return Optimizer(params, cbs, lr=lr, mom=mom, sqr_mom=sqr_mom, eps=eps, wd=wd)
 
-# %% ../../nbs/03_train.recipe.ipynb #ce97f163
+# %% ../../nbs/03_train.recipe.ipynb #2e62a954
 @dataclass(frozen=True)
 class Phase:
     "The hyper-parameters of one phase"
@@ -87,11 +87,18 @@ class Phase:
             raise ValueError(f"lr is {self.lr!r}: expected the peak rate of the last group, or one for each stage")
         if type(self.epochs) is not int or self.epochs<1:
             raise ValueError(f"epochs is {self.epochs!r}: expected a whole number, at least 1")
+        for names,(low,high) in _RANGES.items():
+            for k in names:
+                v = getattr(self, k)
+                if bad := [o for o in (v if isinstance(v, (tuple,list)) else [v]) if o is not None and not low<=o<=high]:
+                    raise ValueError(f"{k} is {bad[0]!r}: expected {low} to {high:,}")
         for k,known in _CHOICES.items():
             if (v := getattr(self, k)) not in known: raise ValueError(f"{k} is {v!r}: expected one of {list(known)}")
 
 _CHOICES = dict(unfreeze=('full','gradual','last','chain_thaw'), schedule=('stlr',*SCHEDULES), formula=('paper','scripts'),
                 keep=('last','best'), softmax=('full','sampled'))
+_RANGES = {('bs','seq_len','max_len','lin_ftrs'):(1,2**24), ('wd','eps','alpha','beta','clip'):(0,1e6), ('cut_frac',):(1e-6,1), ('ratio',):(1,1e9),
+           ('output_p','hidden_p','input_p','embed_p','weight_p','head_p','mom','sqr_mom'):(0,1)}
 DROPOUTS = ('output_p','hidden_p','input_p','embed_p','weight_p')
 
 # %% ../../nbs/03_train.recipe.ipynb #ca21437a

@@ -36,7 +36,7 @@ from .recipe import Recipe
 from .schedule import StepRecorder
 from .unfreeze import n_groups
 
-# %% ../../nbs/04_train.run.ipynb #97b729b0
+# %% ../../nbs/04_train.run.ipynb #4c0bf329
 def write_file(path, data:bytes):
     "Write `data` to `path` in one step: it holds the old content or the new, whatever happens"
     path = Path(path)
@@ -49,6 +49,12 @@ def write_file(path, data:bytes):
         part.replace(path)
     finally: part.unlink(missing_ok=True)
 
+def _sync(path): # else a power cut may leave names without content
+    if os.name=='nt': return # where folders can't be synced
+    fd = os.open(path, os.O_RDONLY)
+    try: os.fsync(fd)
+    finally: os.close(fd)
+
 @contextmanager
 def new_folder(path):
     "Yield a folder to fill, which is renamed to `path` when the `with` ends well; raise `FileExistsError` if `path` exists"
@@ -59,7 +65,9 @@ def new_folder(path):
     tmp.mkdir()
     try:
         yield tmp
+        for p in (*tmp.rglob('*'), tmp): _sync(p)
         tmp.rename(path)
+        _sync(path.parent)
     finally: shutil.rmtree(tmp, ignore_errors=True)
 
 # %% ../../nbs/04_train.run.ipynb #fc64e744
