@@ -16,7 +16,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 
-
 def train(folder, out, *args):
     env = {**os.environ, 'ULMFIT_CACHE':str(folder/'cache'), 'OMP_NUM_THREADS':'1'}
     return subprocess.Popen([sys.executable, '-W', 'ignore', '-c', 'from ulmfit_ext.cli import app; app()', 'train', 'train.csv', '--pretrained', 'none', '--sizes', '32,48,3', '--recipe', 'short.json', '--out', out, *args],
@@ -46,7 +45,7 @@ def finish(tmp, i, kills, want, texts):
             p.wait()
             places.append(where(tmp/f'run{i}'))
             continue
-        if code: raise RuntimeError(f'run {i} could not go on after {places}: {(tmp/f'run{i}.err').read_text()[-2000:]}')
+        if code: raise RuntimeError(f"run {i} could not go on after {places}: {(tmp/f'run{i}.err').read_text()[-2000:]}")
         same = bool(np.array_equal(load_predictor(tmp/f'run{i}'/'model').predict_proba(texts, progress=False), want))
         print(json.dumps(dict(run=i, killed_at=places, same=same)), flush=True)
         return places, same
