@@ -43,7 +43,7 @@ def FusedAdam(
     cbs = [*([weight_decay] if decouple_wd else []), partial(_fused_step, l2=not decouple_wd)]
     return Optimizer(params, cbs, lr=lr, mom=mom, sqr_mom=sqr_mom, eps=eps, wd=wd)
 
-# %% ../../nbs/03_train.recipe.ipynb #2e62a954
+# %% ../../nbs/03_train.recipe.ipynb #fb75e6ca
 @dataclass(frozen=True)
 class Phase:
     "The hyper-parameters of one phase"
@@ -97,7 +97,8 @@ class Phase:
 
 _CHOICES = dict(unfreeze=('full','gradual','last','chain_thaw'), schedule=('stlr',*SCHEDULES), formula=('paper','scripts'),
                 keep=('last','best'), softmax=('full','sampled'))
-_RANGES = {('bs','seq_len','max_len','lin_ftrs'):(1,2**24), ('wd','eps','alpha','beta','clip'):(0,1e6), ('cut_frac',):(1e-6,1), ('ratio',):(1,1e9),
+_RANGES = {('bs','seq_len','max_len','lin_ftrs'):(1,2**24), ('wd','eps','alpha','beta','clip'):(0,1e6),
+           ('cut_frac',):(1e-6,1), ('ratio',):(1,1e9),
            ('output_p','hidden_p','input_p','embed_p','weight_p','head_p','mom','sqr_mom'):(0,1)}
 DROPOUTS = ('output_p','hidden_p','input_p','embed_p','weight_p')
 
