@@ -35,14 +35,15 @@ from .models.bundle import pretrained as get_pretrained
 from .models.encoder import draw_faster, scaled_config
 from .models.loss import BlockLoss, TokenPerplexity
 
-# %% ../nbs/30_lm.ipynb #21f8aeed
+# %% ../nbs/30_lm.ipynb #102f1df4
 def lm_bundle(
     source, # A language-model learner, ours or fastai's; or what `pretrained` takes
     direction:str, # 'fwd' or 'bwd', if there is a choice
     kind:str='lm' # Or `None`: a classifier will do
 ) -> Bundle|None:
     "Return the language model to start from"
-    if kind is None and isinstance(source, TextLearner) and hasattr(source, 'meta'): source = source.bundle()
+    if kind is None and isinstance(source, TextLearner) and getattr(source, 'meta', {}).get('kind')=='classifier':
+        source = Bundle(dict(source.meta), source.dls.text_vocab, model_state(source.model))
     if not isinstance(source, LMLearner): return get_pretrained(source, direction, kind)
     enc,meta = source.model[0],getattr(source, 'meta', {})
     sizes = {k:getattr(enc, k) for k in ('emb_sz','n_hid','n_layers')}
