@@ -188,6 +188,7 @@ GROUPS['runs and files'] = {
     'whole numbers stored as floats': ("say regression=True for numbers", lambda t: ulmfit(labels(1., 2.))),
     'a quote that swallows rows': ("the row in line 3 don't match", lambda t: read_table(written(t/'a.csv', b'text,label\none,sea\n"two,land\nthree,sea\n'))),
     'y_range for classes': ("the targets are classes", lambda t: tune(y_range=(1, 5))),
+    'class weights for numbers': ("class_weights are given, but the targets are numbers", lambda t: tune(c=TextCorpus.from_df(labels(1, 2), label_col='label', regression=True), class_weights='balanced')),
     'numbers without spread': ("expected finite numbers that differ", lambda t: ulmfit(labels(5, 5), regression=True)),
     'a recipe out of range': ("bs is 0: expected 1 to", lambda t: get_recipe('default').replace(lm=dict(bs=0))),
     'a folder without a bundle': ("is not a bundle", lambda t: load_bundle(t)),

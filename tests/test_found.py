@@ -6,8 +6,6 @@ import multiprocessing
 import os
 import threading
 import time
-import warnings
-from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
@@ -25,8 +23,7 @@ from ulmfit_ext.data.corpus import TextCorpus, check_labels, read_table
 from ulmfit_ext.data.samples import notes
 from ulmfit_ext.data.tokenize import Encoder, tokenize
 from ulmfit_ext.ensemble import Ensemble, ulmfit
-from ulmfit_ext.infer.predict import bundle_predictor, load_predictor
-from ulmfit_ext.models.bundle import load_bundle
+from ulmfit_ext.infer.predict import load_predictor
 from ulmfit_ext.train.recipe import get_recipe
 
 R = get_recipe('default').replace(lm=dict(epochs=1, bs=4, seq_len=20), clas=dict(epochs=4, bs=10, lr=2e-2))

@@ -31,7 +31,7 @@ from .models.bundle import load_state, overlap, remap_vocab, state_hash
 from .models.encoder import text_classifier
 from .lm import check_dls, check_start, choose_recipe, default_cbs, lm_bundle, named, split_cbs, train_phase, used_recipe
 
-# %% ../nbs/31_classifier.ipynb #0c04afba
+# %% ../nbs/31_classifier.ipynb #bd94a1c7
 def _encoder_state(bundle, dls, remap):
     "The encoder's tensors for the vocabulary of `dls`"
     vocab = dls.text_vocab
@@ -65,8 +65,7 @@ def _class_weights(dls, given):
     return torch.tensor(w, dtype=torch.float32, device=dls.device)
 
 def _loss(dls, class_weights):
-    if dls.task=='regression': return UnitLoss(*_units(dls))
-    if class_weights is None: return dls.train_ds.loss_func
+    if class_weights is None: return UnitLoss(*_units(dls)) if dls.task=='regression' else dls.train_ds.loss_func
     w = _class_weights(dls, class_weights)
     return CrossEntropyLossFlat(weight=w) if dls.task=='single' else BCEWithLogitsLossFlat(pos_weight=w)
 

@@ -221,7 +221,7 @@ def pretrain(
                             cbs=_own_cbs(precision.value, softmax.value), config=config)
         print(f"\nValidation perplexity {learn.meta['metrics'].get('perplexity', float('nan')):.1f}. The model is in {out/'model'}")
 
-# %% ../nbs/70_cli.ipynb #918cede2
+# %% ../nbs/70_cli.ipynb #88081ca5
 def _new_file(path):
     if path.exists(): raise FileExistsError(f"{str(path)!r} exists: name a new file with --out, or remove that one")
     if not path.parent.is_dir():
@@ -260,7 +260,7 @@ def predict(
                 with open(out, 'a', encoding='utf8', errors='replace', newline='') as f: f.write(part)
                 n += len(df)
                 if sys.stderr.isatty(): print(f'\r{n:,} texts', end='', file=sys.stderr)
-        except BaseException as e:
+        except BaseException:
             if n: typer.secho(f'\nThe first {n:,} rows are in {out}.', fg='yellow', err=True)
             raise
         print(f'{n} predictions in {out}')
