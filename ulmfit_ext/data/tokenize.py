@@ -60,14 +60,16 @@ def _over_spaces(text): return f'{BOS} {ft.rm_useless_spaces(ft.fix_html(clean(t
 _by_piece = compose(ft.replace_rep, ft.spec_add_spaces, ft.rm_useless_spaces, ft.replace_all_caps, ft.replace_maj, str.lower)
 _re_word_rep = re.compile(r'(\w)\1\1|(\S)\2\2\w') # pieces of which `replace_rep` makes new words
 
-# %% ../../nbs/10_data.tokenize.ipynb #92e290b9
+# %% ../../nbs/10_data.tokenize.ipynb #41f2dafa
+def _no_language(lang): return f"spaCy has no language {lang!r}: expected a code like 'en', 'de' or 'xx'"
+
 def _spacy_tokenizer(lang, special_toks):
     "Return spaCy's own tokenizer for `lang`"
     from spacy.tokenizer import Tokenizer
     try: found = SpacyTokenizer(lang, special_toks).pipe.__self__.tokenizer
     except (ImportError, AttributeError) as e:
-        if not re.fullmatch('[a-z]{2,3}', str(lang)) or find_spec(f'spacy.lang.{lang}') is None:
-            raise ValueError(f"spaCy has no language {lang!r}: expected a code like 'en', 'de' or 'xx'") from e
+        if find_spec(f'spacy.lang.{lang}') is None:
+            raise ValueError(_no_language(lang)) from e
         found = None
     if isinstance(found, Tokenizer): return found
     raise ValueError(f"spaCy has no rule-based tokenizer for {lang!r}: use fastai's SentencePieceTokenizer, as in the tutorial")
@@ -84,7 +86,8 @@ class PieceTokenizer:
         rules=() # Functions from text to text, applied first; fastai's own are remembered too
     ):
         store_attr()
-        self._setup()
+        if not re.fullmatch('[a-z]{2,3}', str(lang)): raise ValueError(_no_language(lang))
+        self._chars = np.inf # more than `max_chars`: spaCy is loaded at the first text
 
     def _setup(self):
         from spacy.tokenizer import Tokenizer
