@@ -135,7 +135,9 @@ GROUPS['data'] = {
     'vocabulary without xxunk first': ("vocab begins with", lambda t: corpus(vocab=['the', 'boat'])),
     'both vocabularies of a classifier': ("it is dls.vocab[0]", lambda t: corpus(vocab=corpus().clas_dls().vocab)),
     'vocabulary without padding in place 1': ("vocab begins with", lambda t: tune(lm(), corpus(vocab=sorted(corpus().vocab, reverse=True)), remap=True)),
-    'one text in place of a list': ("got a single text", lambda t: Ensemble(clas()).predict('a text')),
+    'one text in place of a list': ("got a str", lambda t: Ensemble(clas()).outputs('a text')),
+    'a threshold for one label': ("the task is 'single'", lambda t: Ensemble(clas()).predict('a text', thresh=.3)),
+    'a report on nothing': ("there are no texts", lambda t: Ensemble(clas()).report([], [])),
     'a table in place of a list': ("got a DataFrame", lambda t: Ensemble(clas()).predict(notes(4))),
     'a confusion matrix of numbers': ("the task is 'regression'", lambda t: Ensemble(clas(TextCorpus.from_df(labels(*np.linspace(0, 1, 40)), label_col='label'))).plot_confusion()),
 }

@@ -24,6 +24,7 @@ from ulmfit_ext.data.samples import notes
 from ulmfit_ext.data.tokenize import Encoder, tokenize
 from ulmfit_ext.ensemble import Ensemble, ulmfit
 from ulmfit_ext.infer.predict import load_predictor
+from ulmfit_ext.infer.report import plot_confusion
 from ulmfit_ext.train.recipe import get_recipe
 
 R = get_recipe('default').replace(lm=dict(epochs=1, bs=4, seq_len=20), clas=dict(epochs=4, bs=10, lr=2e-2))
@@ -76,7 +77,7 @@ def test_class_labels_of_a_csv_stay_text(written, tmp_path):
     df.assign(label=df.label.map(dict(zip(('sea', 'land'), written)))).to_csv(tmp_path/'a.csv', index=False)
     clf = ulmfit(tmp_path/'a.csv', **KW)
     assert clf.labels==sorted(written) and set(clf.predict(df.text[:9]))<=set(written)
-    assert len(clf.report(df.text, read_table(tmp_path/'a.csv', dtype={'label':str}).label))==2
+    assert len(clf.report(df.text, read_table(tmp_path/'a.csv', dtype={'label':str}).label).errors)==2
 
 
 @pytest.mark.parametrize('values, how, task', [([1, 2], None, 'single'), ([1.5, 2], None, 'regression'), ([1, 2], True, 'regression'),
@@ -203,12 +204,11 @@ def test_any_labels_can_be_drawn(labels, tmp_path):
     import matplotlib
     matplotlib.use('Agg')
     import matplotlib.pyplot as plt
-    from types import SimpleNamespace
     n, start = len(labels), time.process_time()
     y = np.arange(n).repeat(2)
     pred = np.where(np.arange(2*n)%7==0, (y+1)%n, y)
     fig, ax = plt.subplots()
-    Ensemble.plot_confusion(SimpleNamespace(task='single', labels=labels), {'forward':np.eye(n, dtype=np.float32)[pred]}, y, ax)
+    plot_confusion(np.eye(n, dtype=np.float32)[pred], y, labels, ax)
     fig.savefig(tmp_path/'c.png')
     plt.close(fig)
     assert time.process_time()-start<20
@@ -289,7 +289,7 @@ def test_new_data_in_any_form(trained):
         want = learn.get_preds(dl=learn.dls.test_dl(new.text.tolist()))[0]
         for items in (new.text, new, new[['text']], new.text.values): torch.testing.assert_close(learn.get_preds(dl=learn.dls.test_dl(items))[0], want)
         with learn.no_logging(): got = learn.validate(dl=learn.dls.test_dl(new, with_labels=True))
-    assert 100*(1-got[1])==pytest.approx(ens.report(new.text, new.label)['error %'].iloc[0], abs=1e-3)
+    assert 100*(1-got[1])==pytest.approx(ens.report(new.text, new.label).errors['error %'].iloc[0], abs=1e-3)
     assert copy.deepcopy(learn).predict('a boat')[0]==learn.predict('a boat')[0]
 
 
@@ -321,7 +321,7 @@ def test_reports_take_every_form_of_labels(form):
         d = df.drop(columns='label').assign(**{k:[int(k in o) for o in many] for k in ('all', 'land', 'sea')})
         how, labels = dict(label_col=['all', 'land', 'sea']), d[['all', 'land', 'sea']]
     clf = ulmfit(d, **KW, **how)
-    assert clf.report(d.text, labels)['documents'].iloc[0]==80
+    assert clf.report(d.text, labels).errors['documents'].iloc[0]==80
 
 
 # --- next month

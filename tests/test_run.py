@@ -126,7 +126,8 @@ def test_the_best_epoch_is_kept_and_survives_a_restart(tmp_path):
 
 def train_in_shell(folder, *args):
     return subprocess.Popen([sys.executable, '-W', 'ignore', '-c', 'from ulmfit_ext.cli import app; app()', 'train', 'text.csv', '--recipe', 'short.json', '--pretrained', 'none',
-                             '--sizes', '16,24,3', '--direction', 'fwd', '--out', *map(str, args)], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+                             '--sizes', '16,24,3', '--direction', 'fwd', '--out', *map(str, args)], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)) # which background jobs of a shell ignore
 
 
 @pytest.fixture(scope='module')

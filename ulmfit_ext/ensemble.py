@@ -5,33 +5,38 @@
 # %% auto #0
 __all__ = ['check_aligned', 'Ensemble', 'tfidf_rival', 'verdict', 'token_seconds', 'phase_seconds', 'ulmfit']
 
-# %% ../nbs/45_ensemble.ipynb #c805ae82
+# %% ../nbs/45_ensemble.ipynb #201f3468
 import json
 import time
 import warnings
+from functools import partial
 from pathlib import Path
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from fastcore.all import L, delegates, patch
+from fastcore.all import GetAttr, L, delegates, patch
 from fastai.callback.core import Callback, CancelFitException
 from fastai.data.core import test_set
 from fastai.text.core import UNK
 from fastai.torch_core import set_seed
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.metrics import ConfusionMatrixDisplay
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import make_pipeline
+from .plots import figure, plot_intervals, plot_losses
+from .train.schedule import plot_lrs
 from .train.recipe import get_recipe
 from .train.run import Plan, check_run_dir, duration, new_folder, open_run, write_file
-from .train.unfreeze import n_groups
+from .train.unfreeze import n_groups, plot_stages
 from .data.corpus import TextCorpus, read_table
 from .models.bundle import pretrained as get_pretrained, save_bundle
 from .lm import choose_recipe, finetune_lm, lm_learner, split_cbs
 from .classifier import classifier_learner, finetune_classifier
-from .infer.predict import NAMES, Predictor, as_texts, check_pair, document_errors, error_table, targets_of
+from .infer.calibrate import Calibration
+from .infer.predict import NAMES, Predictor, as_texts, bundle_predictor, check_pair, document_errors, error_table, targets_of
+from .infer.report import Report, plot_confusion
 
-# %% ../nbs/45_ensemble.ipynb #c44c0f71
+# %% ../nbs/45_ensemble.ipynb #0ea3a5e4
 def _documents(dls):
     "The validation documents of `dls`, as words in reading order"
     vocab = np.array(dls.text_vocab, dtype=object)
@@ -61,8 +66,9 @@ def _encode(learns, texts):
     def ids(dls): return [np.asarray(dls.valid.after_item(x)[0]) for x in test_set(dls.valid_ds, texts)]
     return {k:ids(l.dls) if texts else [] for k,l in learns.items()}
 
-class Ensemble:
-    "A forward and a backward classifier, whose predictions are averaged; one of them may be `None`"
+class Ensemble(GetAttr):
+    "A forward and a backward classifier, whose predictions are averaged; one of them may be `None`. Answers as a `Predictor` does"
+    _default = 'predictor'
     def __init__(self,
         fwd, # Classifier learner that reads forward
         bwd=None # One that reads backward
@@ -81,19 +87,15 @@ class Ensemble:
     def __repr__(self): return repr(self.predictor).replace('Predictor', 'Ensemble')
 
 @patch
-def predict(self:Ensemble, texts) -> list:
-    "Return a label, a list of labels, or a number for each text"
-    return self.predictor.predict(texts, progress=False)
-
-@patch
-def predict_proba(self:Ensemble, texts) -> np.ndarray: # (documents, outputs)
-    "Return the mean of both models' outputs; columns are as in `.labels`"
-    return self.predictor.predict_proba(texts, progress=False)
-
-@patch
 def outputs(self:Ensemble, texts) -> dict:
     "Return outputs (documents, outputs) by name: 'forward', 'backward', 'both', and 'TF-IDF' if it was trained"
-    return {**self.predictor.outputs(texts, progress=False), **({'TF-IDF':self.rival(as_texts(texts))} if self.rival else {})}
+    return {**self.predictor.outputs(texts, progress=False), **self._rival_outputs(texts)}
+
+@patch
+def _rival_outputs(self:Ensemble, texts):
+    if not self.rival: return {}
+    res,cal = {'TF-IDF':self.rival(as_texts(texts))},self.predictor.calibration
+    return cal(res) if cal else res
 
 @patch
 def valid_outputs(self:Ensemble) -> tuple: # (outputs by name, targets)
@@ -103,38 +105,75 @@ def valid_outputs(self:Ensemble) -> tuple: # (outputs by name, targets)
         raise ValueError("the models have no validation documents (an exported learner keeps none): use report(texts, labels)")
     def ids(dls): return [np.asarray(dls.valid.do_item(i)[0]) for i in range(len(dls.valid_ds))]
     res = self.predictor.outputs_of({k:ids(l.dls) for k,l in self.learns.items()}, progress=False)
-    if self.rival: res['TF-IDF'] = self.rival(self.valid_texts)
+    if self.rival: res.update(self._rival_outputs(self.valid_texts))
     return res,np.array([np.asarray(y) for y in dls[0].valid_ds.tls[-1]])
+
+@patch
+def calibrate(self:Ensemble) -> Calibration:
+    "Fit temperatures and thresholds on the validation documents; all answers follow them from now on"
+    if self.task=='regression': raise ValueError("numbers have no probabilities to calibrate")
+    own,self.predictor.calibration = self.predictor.thresh,None
+    self.predictor.calibration = cal = Calibration.fit(*self.valid_outputs(), self.task)
+    if own!=.5: cal.thresh = None # the loss has a threshold of the user's
+    return cal
 
 @patch
 def errors(self:Ensemble) -> pd.DataFrame:
     "Return errors on the validation documents with 95% intervals"
-    return error_table(*self.valid_outputs(), self.task, thresh=self.predictor.thresh)
+    return error_table(*self.valid_outputs(), self.task, thresh=self.predictor.thresholds)
 
 @patch
-def report(self:Ensemble, texts, labels) -> pd.DataFrame:
-    "Return errors on other labelled texts with 95% intervals; raise `ValueError` for a label that was not trained on"
-    if len(texts)!=len(labels): raise ValueError(f"{len(texts)} texts and {len(labels)} labels: expected a label for each text")
-    delim = self.corpus.columns.get('label_delim') if hasattr(self, 'corpus') else None
-    y = targets_of(labels, self.task, self.labels, delim)
-    return error_table(self.outputs(texts), y, self.task, thresh=self.predictor.thresh)
+def report(self:Ensemble,
+    texts=None, # Iterable of `str`; `None` is the validation documents
+    labels=None # In any form that training takes
+) -> Report:
+    "Compare answers with labels; raise `ValueError` for a label that was not trained on"
+    if texts is not None: return Predictor.report(self, texts, labels, self.corpus.columns.get('label_delim') if hasattr(self, 'corpus') else None)
+    outputs,y = self.valid_outputs()
+    texts = getattr(self, 'valid_texts', None) or [' '.join(o) for o in _documents(next(iter(self.learns.values())).dls)]
+    return Report(outputs, y, self.task, self.labels, texts, self.predictor.thresholds)
 
 @patch
-def plot_confusion(self:Ensemble, outputs=None, y=None, ax=None):
-    "Draw the confusion matrix of the validation documents, or of given `outputs` and `y`"
+def plot_confusion(self:Ensemble, ax=None):
+    "Draw the confusion matrix of the validation documents"
     if self.task!='single': raise ValueError(f"a confusion matrix needs one label a document, but the task is {self.task!r}: use errors()")
-    if outputs is None: outputs,y = self.valid_outputs()
-    pred,n = outputs.get('both', next(iter(outputs.values()))).argmax(1),len(self.labels)
-    wrong = np.bincount(y[pred!=y], minlength=n)+np.bincount(pred[pred!=y], minlength=n)
-    some = np.sort(np.argsort(-wrong, kind='stable')[:30]) # more than the 30 most confused classes could not be read
-    ax = ConfusionMatrixDisplay.from_predictions(y, pred, labels=some, display_labels=[_legible(self.labels[i]) for i in some],
-                                                 xticks_rotation='vertical', cmap='Blues', colorbar=False, ax=ax).ax_
-    if n>30: ax.set_title(f'the 30 most confused of {n} classes')
-    return ax
+    outputs,y = self.valid_outputs()
+    return plot_confusion(outputs[self.name], y, self.labels, ax)
 
-def _legible(label): # for matplotlib, which sees formulas between dollars
-    s = ''.join(c if c.isprintable() else ' ' for c in str(label))
-    return (s if len(s)<=30 else s[:29]+'…').replace('$', r'\$')
+@patch
+def save_plots(self:Ensemble, folder, report=None) -> list: # The files
+    "Draw rates, stages and losses of training, and the `Report`, into `folder`; a plot that fails is skipped with a warning"
+    names = ['embedding',*(f'rnn {i}' for i in range(len(next(iter(self.learns.values())).model[0].module.rnns))),'head']
+    lms = getattr(self, 'lms', {})
+    both = [('language model', names[1:-1]+names[:1], lms), ('classifier', names, self.learns)]
+    learn = next(iter(self.learns.values()))
+    plots = {'rates.png':[partial(lambda l, n, t, ax: plot_lrs(l.history, n, ax).set_title(t), next(iter(ls.values())), n, f'Rates, {t}')
+                          for t,n,ls in both if ls],
+             'stages.png':[lambda ax: plot_stages(learn.recipe.clas.stages(len(names)), names, ax).set_title('What trains, at which rate')],
+             'loss.png':[partial(plot_losses, l, title=f'{t}, {NAMES[d]}'.capitalize()) for t,_,ls in both for d,l in ls.items()]}
+    if report is not None:
+        plots['results.png'] = [partial(plot_intervals, report.errors)]
+        if self.task=='single': plots['confusion.png'] = [partial(plot_confusion, report.probs, report.y, self.labels)]
+    done = []
+    for file,axes in plots.items():
+        try:
+            fig,axs = figure(len(axes), 6, 3.5 if file!='confusion.png' else 5.5)
+            for draw,ax in zip(axes, axs): draw(ax=ax)
+            fig.savefig(Path(folder)/file, dpi=150)
+            done.append(file)
+        except Exception as e: warnings.warn(f"{file} could not be drawn ({e})")
+        finally: plt.close('all')
+    return done
+
+@patch
+def explain(self:Ensemble, text, target=None, **kwargs):
+    "As `Predictor.explain`, by the models as they would be saved"
+    return self.as_saved().explain(text, target, **kwargs)
+
+@patch
+def as_saved(self:Ensemble) -> Predictor:
+    "Return what `load_predictor` would read after `export`"
+    return bundle_predictor({k:l.bundle() for k,l in self.learns.items()}, calibration=self.predictor.calibration)
 
 @patch
 def export(self:Ensemble, path) -> Path: # The new folder, with a bundle for each direction
@@ -143,6 +182,7 @@ def export(self:Ensemble, path) -> Path: # The new folder, with a bundle for eac
     check_pair(bundles)
     with new_folder(path) as tmp:
         for k,b in bundles.items(): save_bundle(b, tmp/k)
+        if self.predictor.calibration: (tmp/'calibration.json').write_text(self.predictor.calibration.to_json())
     return Path(path)
 
 # %% ../nbs/45_ensemble.ipynb #887f0503
@@ -161,7 +201,7 @@ def verdict(ours, rival, y, task, name='TF-IDF') -> str:
     if d.mean()<-half: return f'{name} is ahead of ULMFiT here: use it, or give more labels or unlabelled text.'
     return f'Too few documents to tell ULMFiT and {name} apart.'
 
-# %% ../nbs/45_ensemble.ipynb #42d180ee
+# %% ../nbs/45_ensemble.ipynb #0a0ee8d4
 class _Clock(Callback):
     "Time a few steps, then stop"
     order = 99
@@ -192,8 +232,8 @@ def _fit_epochs(recipe, expected, minutes):
 
 class _Job:
     "What `ulmfit` needs to know of a run: corpus, recipe and options"
-    def __init__(self, corpus, recipe, bundles, config, lm_kwargs, clas_kwargs, cbs):
-        self.corpus,self.recipe,self.bundles,self.config = corpus,recipe,bundles,config
+    def __init__(self, corpus, recipe, bundles, config, lm_kwargs, clas_kwargs, cbs, as_is):
+        self.corpus,self.recipe,self.bundles,self.config,self.as_is = corpus,recipe,bundles,config,as_is
         self.kw = {'lm':dict(lm_kwargs or {}), 'clas':dict(clas_kwargs or {})}
         self.cbs = {k:L(cbs)+L(kw.pop('cbs', None)) for k,kw in self.kw.items()}
 
@@ -209,9 +249,10 @@ class _Job:
         own = {k:split_cbs(v)[0] for k,v in self.cbs.items()}
         kw = {k:{n:v for n,v in o.items() if n not in _PHASE_KW} for k,o in self.kw.items()}
         sizes = bundle.config['arch'] if bundle else self.config
-        lm = lm_learner(self.lm_dls(d=='bwd'), bundle, self.recipe.lm, self.config, cbs=own['lm'], **kw['lm'])
         clas = classifier_learner(self.clas_dls(d=='bwd'), None, self.recipe.clas, config=sizes, cbs=own['clas'], **kw['clas'])
-        return {'lm':(token_seconds(lm), n_groups(lm)), 'clas':(token_seconds(clas), n_groups(clas))}
+        learns = {'clas':clas}
+        if not self.as_is: learns['lm'] = lm_learner(self.lm_dls(d=='bwd'), bundle, self.recipe.lm, self.config, cbs=own['lm'], **kw['lm'])
+        return {k:(token_seconds(l), n_groups(l)) for k,l in learns.items()}
 
 _PHASE_KW = ('drop_mult','wd')
 
@@ -222,6 +263,7 @@ def expected(self:_Job, recipe, rates):
     sizes = {'lm':c.lm_train, 'clas':c.train}
     for d in self.bundles:
         for k,name in (('lm','language model'), ('clas','classifier')):
+            if k not in rates: continue
             rate,n = rates[k]
             res[f'{name}, {NAMES[d]}'] = phase_seconds(getattr(recipe, k), rate, n, int(c.lens[sizes[k]].sum()), int(c.lens[c.valid].sum()))
     return res
@@ -235,13 +277,14 @@ def plan(self:_Job, seconds, minutes, say):
         f"{int(c.lens.sum()):,} tokens; {classes}")
     say(f"{len(seconds)} phases: {'; '.join(seconds)}")
     r = self.recipe
-    say(f"Language models read the text {r.lm.epochs} times, classifiers {r.clas.epochs} times (recipe {r.name!r}). "
+    lms = '' if self.as_is else f'Language models read the text {r.lm.epochs} times. '
+    say(f"{lms}Classifiers read the text {r.clas.epochs} times (recipe {r.name!r}). "
         f"About {duration(total)} in all.")
     if minutes and total>66*minutes: say(f"One epoch each, the least there is, takes more than {minutes} minutes.")
     elif not minutes and total>600: say("To take less, give the minutes you have, minutes=20 or --minutes 20: epochs are then fewer.")
     return Plan(seconds)
 
-# %% ../nbs/45_ensemble.ipynb #1b19bbf3
+# %% ../nbs/45_ensemble.ipynb #855dfd87
 @delegates(TextCorpus.from_df, but=['df','text_col','label_col','unlabeled','valid_pct','seed'], keep=True)
 def ulmfit(
     df, # One row for each document: a `DataFrame`, the path of a table, a `dict` of columns, or a list of (text, label)
@@ -254,12 +297,13 @@ def ulmfit(
     valid_pct:float=.1, # Part of the documents for validation; 0 trains on all
     seed:int=42, # Of split, shuffling, weights and dropout
     minutes:float=None, # Cut epochs so that training takes about so long
-    lm_kwargs:dict=None, # More for `finetune_lm`: `epochs`, `config`, `cbs`, ...
+    lm_kwargs:dict=None, # More for `finetune_lm`: `epochs`, `config`, `cbs`, ...; `epochs=0` takes `pretrained` as it is
     clas_kwargs:dict=None, # More for `finetune_classifier`: `epochs`, `class_weights`, `cbs`, ...
     run_dir=None, # A new folder for recipe, models and results; `None` keeps nothing
     resume:bool=False, # Go on with the run in `run_dir`, if there is one? The result is bit-identical to an uninterrupted run
     cbs=None, # More callbacks for all phases
     progress=True, # `False` prints nothing
+    rival:bool=True, # Train TF-IDF, too, and compare?
     **kwargs # For `TextCorpus.from_df`: `valid_col`, `lang`, `label_delim`, `regression`, ...
 ) -> Ensemble: # With `.corpus`, `.lms` by direction, and `.rival`
     "ULMFiT from a `DataFrame`: language models and classifiers, forward and backward, and TF-IDF for comparison"
@@ -277,9 +321,12 @@ def ulmfit(
                              "use a model of the same language, or pretrained=None")
     first = bundles[directions[0]]
     base = choose_recipe(recipe, first and first.config)
+    as_is = (lm_kwargs or {}).get('epochs')==0
+    if as_is and first is None: raise ValueError("lm_kwargs has epochs=0, but pretrained is None: give a language model")
+    if as_is: lm_kwargs,kwargs = {k:v for k,v in lm_kwargs.items() if k!='epochs'},dict(vocab=first.vocab, **kwargs)
     corpus = TextCorpus.from_df(df, text_col, label_col, valid_pct, unlabeled=unlabeled, seed=int(seed), **kwargs)
     config = (lm_kwargs or {}).get('config')
-    job = _Job(corpus, _sized(base, corpus, lm_kwargs, clas_kwargs), bundles, config, lm_kwargs, clas_kwargs, cbs)
+    job = _Job(corpus, _sized(base, corpus, lm_kwargs, clas_kwargs), bundles, config, lm_kwargs, clas_kwargs, cbs, as_is)
     for k in ('config','epochs','lr'):
         for kw in job.kw.values(): kw.pop(k, None)
     started = run_dir is not None and (Path(run_dir)/'run.json').exists()
@@ -288,16 +335,16 @@ def ulmfit(
     elif minutes: job.recipe = _fit_epochs(job.recipe, lambda r: job.expected(r, rates), minutes)
     seconds = job.expected(job.recipe, rates) # which fails for rates that don't fit the model's groups
     plan = job.plan(seconds, minutes, say) if progress else None
-    what = dict(phase='ulmfit', corpus=corpus.key, classes=corpus.classes, seed=int(seed), backwards=list(directions))
+    what = dict(phase='ulmfit', corpus=corpus.key, classes=corpus.classes, seed=int(seed), backwards=list(directions), lm_as_is=as_is)
     with open_run(run_dir, job.recipe, resume, **what) as folder:
         ens = _train(job, folder, int(seed), plan)
-        _compare(ens, df[text_col].tolist(), say, folder)
+        _compare(ens, df[text_col].tolist(), say, folder, rival)
     return ens
 
 def _sized(recipe, corpus, lm_kwargs, clas_kwargs):
     "`recipe` with the epochs and rates given, and batches so small that an epoch of the language model has ten steps at least"
     n = int(corpus.lens[corpus.lm_train].sum())
-    given = {k:{n:v for n,v in (kw or {}).items() if n in ('epochs','lr')} for k,kw in (('lm',lm_kwargs), ('clas',clas_kwargs))}
+    given = {k:{n:v for n,v in (kw or {}).items() if n in ('epochs','lr') and v is not None} for k,kw in (('lm',lm_kwargs), ('clas',clas_kwargs))}
     bs = max(min(recipe.lm.bs, n//(10*recipe.lm.seq_len)), 1)
     return recipe.replace(lm=dict(bs=bs, **given['lm']), clas=given['clas'])
 
@@ -312,25 +359,32 @@ def _train(job, folder, seed, plan):
     for d,bundle in job.bundles.items():
         bar = lambda name: plan.phase(f'{name}, {NAMES[d]}') if plan else False
         set_seed(seed)
-        lms[d] = finetune_lm(job.lm_dls(d=='bwd'), bundle, job.recipe, run_dir=sub('lm', d), resume=bool(folder), config=job.config,
-                             cbs=job.cbs['lm'], progress=bar('language model'), **job.kw['lm'])
+        if not job.as_is:
+            lms[d] = finetune_lm(job.lm_dls(d=='bwd'), bundle, job.recipe, run_dir=sub('lm', d), resume=bool(folder), config=job.config,
+                                 cbs=job.cbs['lm'], progress=bar('language model'), **job.kw['lm'])
         set_seed(seed)
-        learns[d] = finetune_classifier(job.clas_dls(d=='bwd'), lms[d], job.recipe, run_dir=sub('classifier', d), resume=bool(folder),
+        learns[d] = finetune_classifier(job.clas_dls(d=='bwd'), lms.get(d, bundle), job.recipe, run_dir=sub('classifier', d), resume=bool(folder),
                                         model_dir=sub('model', d), cbs=job.cbs['clas'], progress=bar('classifier'), **job.kw['clas'])
     ens = Ensemble(learns.get('fwd'), learns.get('bwd'))
     ens.corpus,ens.lms = job.corpus,lms
     return ens
 
-def _compare(ens, texts, say, folder):
-    "Train the rival, print validation errors and write them to results.csv"
+def _compare(ens, texts, say, folder, rival):
+    "Train the rival, calibrate, print validation errors and write them to results.csv"
     c = ens.corpus
     y = targets_of(c.labels, c.task, c.classes)
-    try: ens.rival = tfidf_rival([texts[i] for i in c.train], y[c.train], c.task)
+    try: ens.rival = rival and tfidf_rival([texts[i] for i in c.train], y[c.train], c.task)
     except Exception as e: warnings.warn(f"TF-IDF could not be trained for comparison ({e})") # the models are worth more
     ens.valid_texts = [texts[i] for i in c.valid]
     if not len(c.valid): return
+    if ens.task!='regression':
+        cal = ens.calibrate()
+        if folder: write_file(folder/'model'/'calibration.json', cal.to_json().encode())
     outputs,y = ens.valid_outputs()
-    table = error_table(outputs, y, ens.task)
+    table = error_table(outputs, y, ens.task, thresh=ens.predictor.thresholds)
     if folder: write_file(folder/'results.csv', table.to_csv(index_label='model').encode())
     say(f'\nValidation, with 95% intervals\n{table.round(2).to_string()}')
-    if ens.rival: say(verdict(outputs.get('both', next(iter(outputs.values()))), outputs['TF-IDF'], y, ens.task))
+    if ens.rival: say(verdict(outputs[ens.name], outputs['TF-IDF'], y, ens.task))
+    if ens.task=='regression': return
+    if cal.documents<50: say(f"Too few validation documents ({cal.documents}) to calibrate probabilities: expected 50.")
+    else: say(f"Calibrated: expected calibration error {cal.ece['before']:.1%}, now {cal.ece['after']:.1%}.")

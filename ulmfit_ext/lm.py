@@ -6,7 +6,7 @@
 __all__ = ['lm_bundle', 'check_dls', 'check_start', 'default_cbs', 'split_cbs', 'lm_learner', 'choose_recipe', 'used_recipe',
            'named', 'data_of', 'train_phase', 'finetune_lm', 'pretrain_lm', 'decode_words', 'generate']
 
-# %% ../nbs/30_lm.ipynb #364f411d
+# %% ../nbs/30_lm.ipynb #cb88b614
 import hashlib
 import shutil
 import warnings
@@ -27,7 +27,7 @@ from fastai.text.models.awdlstm import AWD_LSTM, awd_lstm_lm_config, awd_lstm_lm
 from fastai.text.models.core import get_language_model
 from .train.precision import AutoPrecision, FreeMemory
 from .train.recipe import RECIPES, get_recipe
-from .train.run import check_run_dir, fit_phase, open_run, pack_random, read_checkpoint, set_random, write_checkpoint
+from .train.run import check_run_dir, fit_phase, open_run, pack_random, read_checkpoint, set_history, set_random, write_checkpoint
 from .data.loaders import SPACE, bos_of, settings_of, tokenizer_of
 from .data.tokenize import Encoder
 from .models.bundle import Bundle, any_bundle, load_state, model_state, overlap, remap_vocab, state_hash, vocab_hash
@@ -114,7 +114,7 @@ def lm_learner(
     learn.starts_from = None if bundle is None else state_hash(bundle.state)
     return learn
 
-# %% ../nbs/30_lm.ipynb #f58f2c9a
+# %% ../nbs/30_lm.ipynb #1f9e2a5a
 def choose_recipe(recipe, meta):
     "Return the given recipe, or the one that the starting weights name in `meta`"
     return get_recipe(recipe if recipe is not None else (meta or {}).get('finetune_recipe', 'default'))
@@ -177,14 +177,14 @@ def train_phase(
             set_random(meta['random'], tensors['random'])
             learn.meta.update(trained_with=recipe.name, metrics=meta['metrics'])
             history = pd.DataFrame(tensors['history']['rows'].numpy(), columns=meta['columns'])
-            learn.history = history.astype(dict(stage=int, epoch=int, step=int))
+            set_history(learn, history.astype(dict(stage=int, epoch=int, step=int)), meta['rows'])
             return learn
         log = fit_phase(learn, getattr(recipe, name), folder, cbs, progress)
         learn.meta.update(trained_with=recipe.name, metrics=log.metrics)
         if folder:
             if not Path(model_dir).exists(): learn.save_bundle(model_dir)
             numbers,random = pack_random()
-            meta = dict(metrics=log.metrics, random=numbers, columns=list(learn.history.columns))
+            meta = dict(metrics=log.metrics, random=numbers, columns=list(learn.history.columns), rows=log.rows)
             write_checkpoint(done, meta, dict(random=random, history=dict(rows=torch.from_numpy(learn.history.to_numpy(float)))))
             (folder/'checkpoint.safetensors').unlink(missing_ok=True)
     return learn

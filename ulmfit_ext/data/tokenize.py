@@ -60,7 +60,9 @@ def _over_spaces(text): return f'{BOS} {ft.rm_useless_spaces(ft.fix_html(clean(t
 _by_piece = compose(ft.replace_rep, ft.spec_add_spaces, ft.rm_useless_spaces, ft.replace_all_caps, ft.replace_maj, str.lower)
 _re_word_rep = re.compile(r'(\w)\1\1|(\S)\2\2\w') # pieces of which `replace_rep` makes new words
 
-# %% ../../nbs/10_data.tokenize.ipynb #41f2dafa
+# %% ../../nbs/10_data.tokenize.ipynb #7f3959e5
+_stock = [clean, *RULES.values()]
+
 def _no_language(lang): return f"spaCy has no language {lang!r}: expected a code like 'en', 'de' or 'xx'"
 
 def _spacy_tokenizer(lang, special_toks):
@@ -105,7 +107,7 @@ class PieceTokenizer:
         self._left,self._right = ({b[j] for b in self._borders} for j in (0,1))
         self._reach = max((len(case) for cs in self._borders.values() for _,case in cs), default=1)-1
         self._whole = compose(*self.rules) if self.rules else noop
-        self._first,self._rule = (_over_spaces,_by_piece) if list(self.rules)==[clean, *RULES.values()] else (self._whole,noop)
+        self._first,self._rule = (_over_spaces,_by_piece) if list(self.rules)==_stock else (self._whole,noop)
         self.known,self._starts,self._ends,self._odd,self._chars = {},{},{},set(),0
 
     def __getstate__(self): return {k:getattr(self, k) for k in ('lang','special_toks','max_chars','rules')}
@@ -115,17 +117,28 @@ def _chunks(texts, most=500, chars=1_000_000):
     "Lists of texts, few and short enough to be held in memory with their pieces"
     res,n = [],0
     for t in texts:
-        res.append(t)
-        n += len(t)
-        if len(res)==most or n>chars:
+        if res and (len(res)==most or n+len(t)>chars):
             yield res
             res,n = [],0
+        res.append(t)
+        n += len(t)
     if res: yield res
+
+# two different words of letters, none doubled: no rule reaches over the space between them
+_re_cut = re.compile(r' ((?:([^\W\d_])(?!\2))+) (?!\1 )(?=(?:([^\W\d_])(?!\3))+ )')
+
+def _parts(text, chars=100_000):
+    "Cut a long `text` between words"
+    start = 0
+    while m := _re_cut.search(text, start+chars):
+        yield text[start:m.end(1)]
+        start = m.end()
+    yield text[start:]
 
 def _texts(tok, text): return [text[i:i+n] for i,n in zip(*tok(text).to_array(['IDX','LENGTH']).T.tolist())] # faster than `Token.text`
 def _shown(toks): return tuple(t.replace(' ', '▁') for t in toks) # as fastai's rules for tokens do
 
-# %% ../../nbs/10_data.tokenize.ipynb #8bca1a5f
+# %% ../../nbs/10_data.tokenize.ipynb #ccd49d9f
 @patch
 def _learn(self:PieceTokenizer, pieces):
     "Remember the tokens of new `pieces`, and which of them may be an end of a border"
@@ -174,14 +187,20 @@ def __call__(self:PieceTokenizer,
 ): # Iterator of lists of tokens
     "Tokenise `items` lazily"
     for texts in _chunks(map(str, items)):
-        if self._chars>self.max_chars: self._setup()
-        first = [self._first(t) for t in texts]
-        split = [_pieces(t) for t in first]
-        self._learn(set().union(*(o for o,_ in split)).difference(self.known))
-        for raw,text,(pieces,words) in zip(texts, first, split):
-            whole = self._repeated(text, pieces, words) or not self._starts.keys().isdisjoint(pieces) and self._joined(pieces)
-            toks = _shown(_texts(self._spacy, self._whole(raw))) if whole else chain.from_iterable(map(self.known.__getitem__, pieces))
-            yield list(toks)
+        if len(texts)==1 and list(self.rules)==_stock: # in parts, for memory; each begins with xxbos
+            yield [t for i,part in enumerate(_parts(texts[0])) for toks in self._some([part]) for t in islice(toks, int(i>0), None)]
+        else: yield from map(list, self._some(texts))
+
+@patch
+def _some(self:PieceTokenizer, texts):
+    "Tokens of a few `texts`"
+    if self._chars>self.max_chars: self._setup()
+    first = [self._first(t) for t in texts]
+    split = [_pieces(t) for t in first]
+    self._learn(set().union(*(o for o,_ in split)).difference(self.known))
+    for raw,text,(pieces,words) in zip(texts, first, split):
+        whole = self._repeated(text, pieces, words) or not self._starts.keys().isdisjoint(pieces) and self._joined(pieces)
+        yield _shown(_texts(self._spacy, self._whole(raw))) if whole else chain.from_iterable(map(self.known.__getitem__, pieces))
 
 # %% ../../nbs/10_data.tokenize.ipynb #4d2004cb
 def _tokenizer(lang, rules=None, max_chars=20_000_000):
@@ -211,7 +230,7 @@ def tokenize(
             yield from ahead.popleft().result()
             ahead += [pool.submit(_work, o) for o in islice(chunks, 1)]
 
-# %% ../../nbs/10_data.tokenize.ipynb #ca5757d7
+# %% ../../nbs/10_data.tokenize.ipynb #bbffb177
 class Encoder:
     "Turn texts into arrays of token ids"
     def __init__(self,
@@ -224,13 +243,18 @@ class Encoder:
         self._tok = _tokenizer(self.settings['lang'], rules_of(self.settings), max_chars)
         self._lock = Lock()
 
+    def tokens(self,
+        texts # Iterable of `str`
+    ): # Iterator of lists of tokens
+        "Tokenise `texts`"
+        if self._pid!=os.getpid(): self.__setstate__(self.__getstate__()) # a forked process may have a lock that nobody releases
+        with self._lock: yield from self._tok(texts)
+
     def __call__(self,
         texts # Iterable of `str`
     ) -> list: # One int64 array for each text
         "Tokenise and number `texts`; unknown words are 0"
-        if self._pid!=os.getpid(): self.__setstate__(self.__getstate__()) # a forked process may have a lock that nobody releases
-        with self._lock:
-            return [np.array([self.o2i.get(t, 0) for t in toks], dtype=np.int64) for toks in self._tok(texts)]
+        return [np.fromiter((self.o2i.get(t, 0) for t in toks), np.int64) for toks in self.tokens(texts)]
 
     def __getstate__(self): return self.vocab,self.settings,self.max_chars # locks can't be pickled
     def __setstate__(self, state): self.__init__(*state)

@@ -47,7 +47,7 @@ def draw_faster(model):
         if type(m) is WeightDropout: m.__class__ = FastWeightDropout
     return model
 
-# %% ../../nbs/20_models.encoder.ipynb #775370e0
+# %% ../../nbs/20_models.encoder.ipynb #7ad2bcfd
 class DocumentEncoder(SentenceEncoder):
     "Read padded documents with an AWD-LSTM and pool them; takes the place of fastai's `SentenceEncoder`"
     def forward(self, input):
@@ -84,10 +84,12 @@ class DocumentEncoder(SentenceEncoder):
         p = m.encoder_dp.embed_p if self.training else 0
         return dropout_mask(m.encoder.weight.data, (len(m.encoder.weight), 1), p) if p else None
 
+    def _embed(self, x): return F.embedding(x, self.module.encoder.weight, self.pad_idx)
+
     def _read(self, x, state, mask):
         "Outputs (documents, tokens, features) of a chunk, and the state of each layer after it"
         m,after = self.module,[]
-        out = F.embedding(x, m.encoder.weight, self.pad_idx)
+        out = self._embed(x)
         out = m.input_dp(out if mask is None else out*mask[x])
         for i,(rnn,drop) in enumerate(zip(m.rnns, m.hidden_dps)):
             if i: out = drop(out)

@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['write_file', 'new_folder', 'check_run_dir', 'open_run', 'tensors_of', 'copy_tensors', 'EpochLog', 'pack_random',
            'set_random', 'write_checkpoint', 'read_checkpoint', 'Checkpoint', 'duration', 'Plan', 'PhaseProgress',
-           'StopDiverging', 'fit_phase']
+           'StopDiverging', 'fit_phase', 'set_history']
 
-# %% ../../nbs/04_train.run.ipynb #df77a339
+# %% ../../nbs/04_train.run.ipynb #43093020
 import json
 import os
 import shutil
@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 import numpy as np
+import pandas as pd
 import torch
 from fastcore.all import L, noop, patch, store_attr
 from fastai.callback.core import Callback
@@ -397,7 +398,7 @@ def end(self:PhaseProgress):
     kept = 'its' if self.log.keep=='best' else 'the last'
     print(f"Validation loss was lowest in epoch {best+1} ({losses[best]:.3f}), and rose to {losses[-1]:.3f}: {kept} weights are kept.")
 
-# %% ../../nbs/04_train.run.ipynb #e45073ca
+# %% ../../nbs/04_train.run.ipynb #516a5720
 class StopDiverging(Callback):
     "Raise `FloatingPointError` when the loss is not finite"
     order,run_valid = Recorder.order+1,False
@@ -438,5 +439,13 @@ def fit_phase(
     if ckpt and ckpt.saved is not None: ckpt.restore(learn) # all stages were done
     if log.best: copy_tensors(tensors_of(learn.model), log.best, 'the best epoch')
     if bar: bar.end()
-    learn.history = steps.table
+    set_history(learn, steps.table, log.rows)
     return log
+
+def set_history(learn, history, rows):
+    "Set `learn.history` and `learn.epochs`, and the whole phase in `learn.recorder`, for fastai's own plots"
+    learn.history,learn.epochs,rec = history,pd.DataFrame(rows),learn.recorder
+    names = [k for k in (rows[0] if rows else {}) if k not in ('trains','epoch')]
+    rec.metric_names,rec.values = L('epoch', *names, 'time'),[L(r.get(k) for k in names) for r in rows]
+    rec.losses,rec.lrs = [torch.tensor(v) for v in history.loss],history.filter(regex='^lr_').iloc[:,-1].tolist()
+    rec.iters,rec.hps = (history.groupby(['stage','epoch']).step.max()+1).tolist(),{'lr':rec.lrs}

@@ -5,14 +5,14 @@
 # %% auto #0
 __all__ = ['stlr', 'STLR', 'StepRecorder', 'plot_lrs']
 
-# %% ../../nbs/00_train.schedule.ipynb #177bd277
+# %% ../../nbs/00_train.schedule.ipynb #4e58be79
 import math
 import numpy as np
 import pandas as pd
-import matplotlib.pyplot as plt
 from fastcore.all import L, patch, store_attr
 from fastai.callback.core import Callback
 from fastai.learner import Learner
+from ..plots import axes_of
 
 # %% ../../nbs/00_train.schedule.ipynb #6f60237c
 def stlr(
@@ -90,7 +90,7 @@ def fit_stlr(self:Learner,
     "Fit with slanted triangular learning rates (ULMFiT, section 3.2) and record `learn.history`"
     self.fit(n_epoch, wd=wd, cbs=L(cbs)+STLR(lr_max, cut_frac, ratio, formula)+StepRecorder(), reset_opt=reset_opt, start_epoch=start_epoch)
 
-# %% ../../nbs/00_train.schedule.ipynb #9ca3bf98
+# %% ../../nbs/00_train.schedule.ipynb #54d7ac26
 def plot_lrs(
     history:pd.DataFrame, # `learn.history`
     labels=None, # One name for each group, lowest first
@@ -98,7 +98,7 @@ def plot_lrs(
 ): # The axes
     "Draw the learning rate of each group over the steps; a frozen group has none"
     lrs = history.filter(regex='^lr_')
-    if ax is None: _,ax = plt.subplots(figsize=(6,3))
+    ax = axes_of(ax, (6,3))
     for i,name in reversed(list(enumerate(labels or [f'group {i}' for i in range(lrs.shape[1])]))):
         ax.plot(history.step, lrs[f'lr_{i}'].where(lrs[f'lr_{i}']>0), label=name)
     ax.set(xlabel='step', ylabel='learning rate', yscale='log')

@@ -6,7 +6,7 @@
 __all__ = ['SCHEDULES', 'discriminative_lrs', 'n_groups', 'group_table', 'Stage', 'full', 'last', 'gradual', 'chain_thaw',
            'plot_stages']
 
-# %% ../../nbs/02_train.unfreeze.ipynb #d09b501f
+# %% ../../nbs/02_train.unfreeze.ipynb #0d6b4dbd
 from dataclasses import dataclass
 import numpy as np
 import pandas as pd
@@ -15,6 +15,7 @@ from fastcore.all import L, patch
 from fastai.learner import Learner
 from fastai.callback.core import Callback
 from fastai.callback.schedule import SchedCos, combined_cos
+from ..plots import axes_of, figure
 from .schedule import STLR, StepRecorder
 
 # %% ../../nbs/02_train.unfreeze.ipynb #df3d5cb9
@@ -99,7 +100,7 @@ def chain_thaw(
     alone = [_stage(epochs_each, lr, n_groups, factor, [i], f'only {i}') for i in (top, *range(top))]
     return alone + full(n_groups, lr, epochs_last, factor)
 
-# %% ../../nbs/02_train.unfreeze.ipynb #34230b2b
+# %% ../../nbs/02_train.unfreeze.ipynb #78018e22
 def plot_stages(
     stages, # List of `Stage`s
     labels=None, # Names of the groups, lowest first
@@ -107,7 +108,8 @@ def plot_stages(
 ): # The axes
     "Draw which group trains when; the darker, the faster"
     n,start,total = len(stages[0].lrs),0,sum(s.n_epoch for s in stages)
-    if ax is None: _,ax = plt.subplots(figsize=(6, .5+.4*n))
+    ax = axes_of(ax, (6, .5+.4*n))
+    ax.grid(visible=False)
     logs = np.log([s.lrs[g] for s in stages for g in s.groups])
     for s in stages:
         for g in s.groups:
