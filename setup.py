@@ -23,6 +23,6 @@ setup(
     package_data={'ulmfit_ext': ['py.typed', 'pretrained/*/*.md', 'pretrained/*/*/*']},
     python_requires='>=' + cfg['min_python'],
     install_requires=cfg['requirements'].split(),
-    extras_require={'dev': cfg['dev_requirements'].split()},
+    extras_require={k: cfg[f'{k}_requirements'].split() for k in ('explain', 'app', 'hub', 'dev')},
     entry_points={'console_scripts': cfg['console_scripts'].split(), 'nbdev': ['ulmfit_ext=ulmfit_ext._modidx:d']},
 )

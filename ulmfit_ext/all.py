@@ -3,6 +3,7 @@ import warnings
 with warnings.catch_warnings():
     warnings.simplefilter('ignore') # fastai's import warns of torch's future
     import fastai.text.all
+from ulmfit_ext.plots import plot_losses
 from ulmfit_ext.train.schedule import STLR, plot_lrs, stlr
 from ulmfit_ext.train.unfreeze import Stage, chain_thaw, discriminative_lrs, gradual, group_table, n_groups, plot_stages
 from ulmfit_ext.train.recipe import RECIPES, FusedAdam, Phase, Recipe, get_recipe, recipe_table
@@ -18,5 +19,8 @@ from ulmfit_ext.models.bundle import Bundle, load_bundle, pretrained, save_bundl
 from ulmfit_ext.lm import finetune_lm, generate, lm_learner, pretrain_lm
 from ulmfit_ext.classifier import classifier_learner, finetune_classifier
 from ulmfit_ext.infer.predict import Predictor, error_table, load_predictor
+from ulmfit_ext.infer.report import Report
 from ulmfit_ext.ensemble import Ensemble, ulmfit
+from ulmfit_ext.infer.estimator import ULMFiTClassifier
+from ulmfit_ext.infer.hub import from_hub
 del warnings, fastai

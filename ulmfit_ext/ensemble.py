@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['check_aligned', 'Ensemble', 'tfidf_rival', 'verdict', 'token_seconds', 'phase_seconds', 'ulmfit']
 
-# %% ../nbs/45_ensemble.ipynb #201f3468
+# %% ../nbs/45_ensemble.ipynb #fdae0ff7
 import json
 import time
 import warnings
@@ -35,8 +35,9 @@ from .classifier import classifier_learner, finetune_classifier
 from .infer.calibrate import Calibration
 from .infer.predict import NAMES, Predictor, as_texts, bundle_predictor, check_pair, document_errors, error_table, targets_of
 from .infer.report import Report, plot_confusion
+from .infer.explain import Explanation
 
-# %% ../nbs/45_ensemble.ipynb #0ea3a5e4
+# %% ../nbs/45_ensemble.ipynb #1d8a4b7f
 def _documents(dls):
     "The validation documents of `dls`, as words in reading order"
     vocab = np.array(dls.text_vocab, dtype=object)
@@ -166,7 +167,7 @@ def save_plots(self:Ensemble, folder, report=None) -> list: # The files
     return done
 
 @patch
-def explain(self:Ensemble, text, target=None, **kwargs):
+def explain(self:Ensemble, text, target=None, **kwargs) -> Explanation:
     "As `Predictor.explain`, by the models as they would be saved"
     return self.as_saved().explain(text, target, **kwargs)
 

@@ -5,9 +5,10 @@
 # %% auto #0
 __all__ = ['answer_text', 'answer_table', 'build_app', 'run_app']
 
-# %% ../../nbs/48_infer.app.ipynb #a7984e19
+# %% ../../nbs/48_infer.app.ipynb #034dd468
 import os
 import tempfile
+import warnings
 from pathlib import Path
 import pandas as pd
 from ..data.corpus import check_texts, read_table
@@ -43,7 +44,7 @@ def answer_table(
     pd.concat([df, new], axis=1).to_csv(out, index=False)
     return out
 
-# %% ../../nbs/48_infer.app.ipynb #b4ca9f56
+# %% ../../nbs/48_infer.app.ipynb #68057667
 _CSS = '.gradio-container{max-width:60rem!important;margin:auto}'
 
 def build_app(
@@ -52,12 +53,15 @@ def build_app(
 ): # A Gradio `Blocks`
     "Return the page, to `launch()`; raise `ImportError` without Gradio"
     os.environ.setdefault('GRADIO_ANALYTICS_ENABLED', 'False') # else it calls home
-    try: import gradio as gr
+    try:
+        with warnings.catch_warnings(): # tqdm's, where notebooks have no widgets
+            warnings.simplefilter('ignore')
+            import gradio as gr
     except ImportError as e: raise ImportError("the page needs Gradio: pip install 'ulmfit_ext[app]'") from e
     def table(path, text_col):
         if not path: raise gr.Error('Choose a table first.')
         try: return str(answer_table(pred, path, text_col or 'text'))
-        except (ValueError, TypeError, OSError) as e: raise gr.Error(str(e), print_exception=False) from e
+        except (ValueError, TypeError, OSError) as e: raise gr.Error(str(e).replace('with text_col', 'below'), print_exception=False) from e
     with gr.Blocks(title=title) as page:
         gr.Markdown(f'# {title}\n{pred}')
         with gr.Tab('A text'):

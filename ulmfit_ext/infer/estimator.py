@@ -18,7 +18,7 @@ from ..lm import finetune_lm
 from .predict import as_texts, bundle_predictor
 from ..ensemble import ulmfit
 
-# %% ../../nbs/47_infer.estimator.ipynb #2a06faf1
+# %% ../../nbs/47_infer.estimator.ipynb #943547fa
 class ULMFiTClassifier(ClassifierMixin, BaseEstimator):
     "ULMFiT for scikit-learn: texts and labels in, labels and probabilities out"
     def __init__(self,
@@ -63,14 +63,16 @@ class ULMFiTClassifier(ClassifierMixin, BaseEstimator):
                      lm_kwargs=dict(epochs=0) if self.lm else self._lm_kwargs(), progress=self.verbose, rival=False, regression=False,
                      clas_kwargs=dict(epochs=self.epochs, lr=self.lr, drop_mult=self.drop_mult, class_weights=weights))
         self.bundles_,self.calibration_ = {k:l.bundle() for k,l in ens.learns.items()},ens.predictor.calibration
-        self._predictor = None
+        return self._load()
+
+    def _load(self):
+        self.predictor_ = bundle_predictor(self.bundles_, calibration=self.calibration_)
         return self
 
     def predict_proba(self, X) -> np.ndarray: # (texts, classes)
         "Return probabilities of `classes_`"
         check_is_fitted(self, 'bundles_')
-        if getattr(self, '_predictor', None) is None: self._predictor = bundle_predictor(self.bundles_, calibration=self.calibration_)
-        return self._predictor.predict_proba(_texts(X), progress=self.verbose)
+        return self.predictor_.predict_proba(_texts(X), progress=self.verbose)
 
     def predict(self, X) -> np.ndarray: # (texts,)
         "Return the likeliest label of each text"
@@ -92,7 +94,10 @@ class ULMFiTClassifier(ClassifierMixin, BaseEstimator):
         return self
 
     def _lm_kwargs(self): return dict(epochs=self.lm_epochs, config=self.config)
-    def __getstate__(self): return {k:v for k,v in super().__getstate__().items() if k!='_predictor'} # made anew from the bundles
+    def __getstate__(self): return {k:v for k,v in super().__getstate__().items() if k!='predictor_'} # made anew from the bundles
+    def __setstate__(self, state):
+        super().__setstate__(state)
+        if 'bundles_' in state: self._load()
 
 def _texts(X):
     "A list of `str`; raise `ValueError` for several columns, `TypeError` for anything else than texts"
