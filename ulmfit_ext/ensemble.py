@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['check_aligned', 'Ensemble', 'tfidf_rival', 'verdict', 'token_seconds', 'phase_seconds', 'ulmfit']
 
-# %% ../nbs/45_ensemble.ipynb #fdae0ff7
+# %% ../nbs/45_ensemble.ipynb #e59237fa
 import json
 import time
 import warnings
@@ -30,14 +30,14 @@ from .train.run import Plan, check_run_dir, duration, new_folder, open_run, writ
 from .train.unfreeze import n_groups, plot_stages
 from .data.corpus import TextCorpus, read_table
 from .models.bundle import pretrained as get_pretrained, save_bundle
-from .lm import choose_recipe, finetune_lm, lm_learner, split_cbs
+from .lm import choose_recipe, decode_words, finetune_lm, lm_learner, split_cbs
 from .classifier import classifier_learner, finetune_classifier
 from .infer.calibrate import Calibration
 from .infer.predict import NAMES, Predictor, as_texts, bundle_predictor, check_pair, document_errors, error_table, targets_of
 from .infer.report import Report, plot_confusion
 from .infer.explain import Explanation
 
-# %% ../nbs/45_ensemble.ipynb #1d8a4b7f
+# %% ../nbs/45_ensemble.ipynb #342953cb
 def _documents(dls):
     "The validation documents of `dls`, as words in reading order"
     vocab = np.array(dls.text_vocab, dtype=object)
@@ -131,7 +131,7 @@ def report(self:Ensemble,
     "Compare answers with labels; raise `ValueError` for a label that was not trained on"
     if texts is not None: return Predictor.report(self, texts, labels, self.corpus.columns.get('label_delim') if hasattr(self, 'corpus') else None)
     outputs,y = self.valid_outputs()
-    texts = getattr(self, 'valid_texts', None) or [' '.join(o) for o in _documents(next(iter(self.learns.values())).dls)]
+    texts = getattr(self, 'valid_texts', None) or [' '.join(decode_words(o[1:])) for o in _documents(next(iter(self.learns.values())).dls)]
     return Report(outputs, y, self.task, self.labels, texts, self.predictor.thresholds)
 
 @patch
