@@ -139,7 +139,6 @@ GROUPS['data'] = {
     'a threshold for one label': ("the task is 'single'", lambda t: Ensemble(clas()).predict('a text', thresh=.3)),
     'a report on nothing': ("there are no texts", lambda t: Ensemble(clas()).report([], [])),
     'a table in place of a list': ("got a DataFrame", lambda t: Ensemble(clas()).predict(notes(4))),
-    'a confusion matrix of numbers': ("the task is 'regression'", lambda t: Ensemble(clas(TextCorpus.from_df(labels(*np.linspace(0, 1, 40)), label_col='label'))).plot_confusion()),
 }
 GROUPS['weights'] = {
     'unknown pretrained name': ("no pretrained model 'wt1003'", lambda t: ulmfit(notes(40), pretrained='wt1003')),

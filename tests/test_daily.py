@@ -2,21 +2,18 @@
 import io
 import os
 import re
-import resource
 import subprocess
 import sys
-import threading
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from fastcore.all import chunked
 from sklearn.metrics import precision_recall_fscore_support
 from typer.testing import CliRunner
 from conftest import TINY
 from ulmfit_ext.cli import app
 from ulmfit_ext.data.samples import notes
-from ulmfit_ext.ensemble import ulmfit
+from ulmfit_ext.ensemble import ulmfit, verdict
 from ulmfit_ext.infer.calibrate import Calibration, calibration_error, cool
 from ulmfit_ext.infer.predict import load_predictor
 from ulmfit_ext.infer.report import Report
@@ -91,7 +88,7 @@ def test_calibration_error_is_that_of_a_plain_loop():
     for lo in np.arange(15)/15:
         at = [i for i in range(500) if lo<=p[i].max()<lo+1/15]
         if at: total += abs(sum(p[i].max() for i in at)-sum(p[i].argmax()==y[i] for i in at))
-    assert calibration_error(p, y)==pytest.approx(total/500)
+    assert calibration_error(p, y, n_bins=15)==pytest.approx(total/500)
 
 
 def test_few_documents_leave_probabilities_alone():
@@ -113,7 +110,7 @@ def test_figures_are_those_of_scikit_learn(single):
     clf, new = single[0], notes(80, seed=5)
     rep = clf.report(new.text, new.label)
     want = precision_recall_fscore_support(new.label, clf.predict(new.text), labels=clf.labels, zero_division=0)
-    for name, values in zip(('precision', 'recall', 'F1', 'documents'), want): np.testing.assert_allclose(rep.classes.loc[clf.labels, name], values)
+    for name, values in zip(('precision', 'recall', 'F1', 'support'), want): np.testing.assert_allclose(rep.classes.loc[clf.labels, name], values)
     assert list(rep.errors.index)==['forward', 'backward', 'both', 'TF-IDF']
     wrong = rep.confused(100)
     assert len(wrong)==(np.array(clf.predict(new.text))!=new.label).sum() and wrong.probability.is_monotonic_decreasing
@@ -282,3 +279,98 @@ def test_a_language_model_is_taken_as_it_is(single, monkeypatch):
     clf = ulmfit(notes(60, seed=2), pretrained=single[1], lm_kwargs=dict(epochs=0), clas_kwargs=dict(epochs=1), progress=False)
     assert clf.corpus.vocab==single[0].corpus.vocab
     with pytest.raises(ValueError, match='give a language model'): ulmfit(notes(60), **{**KW, 'lm_kwargs':dict(epochs=0)})
+
+
+def test_parquet_is_read_in_parts(single, tmp_path):
+    notes(2500).to_parquet(tmp_path/'a.parquet')
+    res = shell('predict', single[1], tmp_path/'a.parquet')
+    assert res.exit_code==0 and len(pd.read_csv(tmp_path/'a-predictions.csv'))==2500
+
+
+# --- found by others
+
+def test_blank_texts_are_answered(single):
+    pred = load_predictor(single[1])
+    assert len(pred.predict(['', 'a boat', '  ', ''])) == 4 and pred.predict('') in pred.labels
+
+
+def test_words_keep_their_place(single):
+    pytest.importorskip('captum')
+    pred = load_predictor(single[1])
+    for text in ('The boat\n'+'='*60+'\nthe sailor saw the farm', 'the '*40+'boat', 'no &quot;boat&quot; &lt;b&gt; in <b> the "harbour"', 'the xxpad boat', 'xxl boat'):
+        e = pred.explain(text)
+        assert sum(v for *_, v in e.words())==pytest.approx(e.values.sum(), abs=1e-6+.3*abs(e.values[-1]))
+        i = text.index('boat')
+        assert any((a, b)==(i, i+4) for a, b, _ in e.words())
+
+
+def test_blocks_with_other_columns_are_not_mixed_up(single, tmp_path):
+    rows = [dict(id=i, text='a boat') for i in range(1000)]+[dict(text='a boat', id=1000)]*3
+    pd.DataFrame(rows).to_json(tmp_path/'a.jsonl', orient='records', lines=True)
+    with open(tmp_path/'a.jsonl', 'a') as f: f.write('{"text": "a boat"}\n')
+    res = shell('predict', single[1], tmp_path/'a.jsonl')
+    got = pd.read_csv(tmp_path/'a-predictions.csv')
+    assert res.exit_code==0 and list(got)[:2]==['id', 'text'] and (got.text=='a boat').all() and len(got)==1004
+    with open(tmp_path/'a.jsonl', 'a') as f: f.write('{"text": "a boat", "new": 1}\n')
+    res = shell('predict', single[1], tmp_path/'a.jsonl', '--out', tmp_path/'b.csv')
+    assert res.exit_code==1 and "a column 'new'" in res.output
+    res = shell('predict', single[1], '-', input=b'id,text\n1,a boat\n2,a boat,more\n')
+    assert res.exit_code==1 and 'more cells than the header' in res.output
+
+
+@pytest.mark.parametrize('given, args, says', [(b'id,body\n1,x\n', ['--text-col', 'bodyy'], "no column 'bodyy'"), (b'text\n', [], 'no rows'),
+                                               (b'text\n"a', [], "can't be read"), (b'a', ['--encoding', 'foo'], "can't be read"), (b'text,text\na,b\n', [], 'names that differ')])
+def test_bad_standard_input(single, given, args, says):
+    res = shell('predict', single[1], '-', *args, input=given)
+    assert res.exit_code==1 and says in res.output and 'Traceback' not in res.output
+
+
+def test_a_long_line_of_standard_input(single):
+    res = shell('predict', single[1], '-', input=b'text\n"'+b'a boat '*30_000+b'"\n')
+    assert res.exit_code==0 and len(pd.read_csv(io.StringIO(res.stdout)))==1
+
+
+def test_small_numbers_stay(tmp_path):
+    df = notes(100)
+    df['label'] = 1e-7*(1+(df.label=='sea'))*(1+np.arange(100)%7/100)
+    clf = ulmfit(df, run_dir=tmp_path/'run', **{**KW, 'backwards':False})
+    assert (clf.to_frame(df.text).prediction>0).all() and '0.00 ' not in repr(clf.report())
+    df.to_csv(tmp_path/'a.csv', index=False)
+    res = shell('evaluate', tmp_path/'run', tmp_path/'a.csv')
+    assert res.exit_code==0 and re.search(r'forward \d\.\d+e-0', res.output), res.output
+
+
+def test_labels_that_are_numbers_in_a_shell(tmp_path):
+    df = notes(100)
+    df['label'] = (df.label=='sea').astype(int)
+    ulmfit(df, run_dir=tmp_path/'run', **{**KW, 'backwards':False})
+    df.to_csv(tmp_path/'a.csv', index=False)
+    assert shell('evaluate', tmp_path/'run', tmp_path/'a.csv').exit_code==0
+    if pytest.importorskip('captum'): assert shell('explain', tmp_path/'run', 'a boat', '--target', '1').exit_code==0
+
+
+def test_several_labels_need_their_separator(several, tmp_path):
+    notes(30).assign(label='sea;third').to_csv(tmp_path/'a.csv', index=False)
+    res = shell('evaluate', several[1], tmp_path/'a.csv')
+    assert res.exit_code==1 and '--label-delim' in res.output
+
+
+def test_classes_with_names_of_means():
+    p = np.eye(2)[[0, 1, 0]]*.8+.1
+    rep = Report({'both':p}, np.array([0, 1, 1]), 'single', ['accuracy', 'macro avg'])
+    assert list(rep.classes.index)==['accuracy', 'macro avg', 'macro avg', 'weighted avg'] and rep.classes.support.iloc[:2].tolist()==[1, 2]
+
+
+def test_the_verdict_is_mcnemars_and_counts_thresholds():
+    y = np.array([0]*20)
+    def probs(wrong): return np.array([[.2, .8] if i<wrong else [.8, .2] for i in range(20)])
+    def says(ours, theirs): return verdict(Report({'both':probs(ours), 'TF-IDF':probs(theirs)}, y, 'single', ['a', 'b']))
+    assert 'Too few' in says(0, 5) and 'ULMFiT is ahead' in says(0, 6) and 'TF-IDF is ahead' in says(6, 0) and 'Too few' in says(3, 3)
+    several = Report({'both':np.full((40, 1), .3), 'TF-IDF':np.full((40, 1), .4)}, np.ones((40, 1)), 'multi', ['a'], thresh={'both':[.2], 'TF-IDF':[.5]})
+    assert 'ULMFiT is ahead' in verdict(several)
+
+
+@pytest.mark.parametrize('bad', ['{"temperature": {"both": 1'+'0'*400+'}}', '{"temperature": {"both": 0.001}}', '{"temperature": {"both": [1]}}', '{"temperature": {"both": true}}'])
+def test_a_forged_calibration_is_refused(bad, tmp_path):
+    (tmp_path/'calibration.json').write_text(bad)
+    with pytest.raises(ValueError, match='is damaged'): Calibration.read(tmp_path/'calibration.json', 'single', 2)

@@ -24,6 +24,7 @@ from ulmfit_ext.data.samples import notes
 from ulmfit_ext.data.tokenize import Encoder, tokenize
 from ulmfit_ext.ensemble import Ensemble, ulmfit
 from ulmfit_ext.infer.predict import load_predictor
+from ulmfit_ext.models.bundle import load_bundle, state_hash
 from ulmfit_ext.infer.report import plot_confusion
 from ulmfit_ext.train.recipe import get_recipe
 
@@ -219,9 +220,14 @@ def test_any_labels_can_be_drawn(labels, tmp_path):
 @settings(max_examples=40, deadline=None)
 @given(st.text(st.characters(exclude_categories=('Zs', 'Zl', 'Zp', 'Cc')), min_size=1, max_size=3))
 def test_time_of_a_pattern_grows_with_its_length(pattern):
-    start = time.process_time()
-    toks, = tokenize([pattern*(100_000//len(pattern))])
-    assert len(toks)>1 and time.process_time()-start<2
+    enc = Encoder(['xxunk'])
+    def seconds(n):
+        start = time.process_time()
+        assert len(enc([pattern*(n//len(pattern))])[0])>1
+        return time.process_time()-start
+    seconds(1000) # which loads spaCy
+    short, long = seconds(50_000), seconds(200_000)
+    assert long<1 and long<8*short+.2
 
 
 def test_memory_of_a_server_is_bounded():
@@ -330,7 +336,7 @@ def test_going_on_next_month(trained, tmp_path):
     ens, run = trained
     more = notes(60, 7)
     kw = {k:v for k, v in KW.items() if k not in ('pretrained', 'lm_kwargs')}
-    assert ulmfit(more, pretrained=run, **kw).lms['fwd'].starts_from # the run's language model
+    assert ulmfit(more, pretrained=run, **kw).lms['fwd'].starts_from==state_hash(load_bundle(run/'lm'/'fwd'/'model').state)
     new = more.copy()
     new.loc[::4, ['text', 'label']] = ['the pilot saw the sky at noon', 'air']
     for df in (more, new):

@@ -78,7 +78,7 @@ def python(hub, home, code):
 
 
 def test_there_and_back(hub, run, tmp_path):
-    res = python(hub, tmp_path, f"from ulmfit_ext.infer.hub import upload; print(upload({str(run)!r}, 'me/model', notes='Notes of ships.'))")
+    res = python(hub, tmp_path, f"from ulmfit_ext.infer.hub import push_bundle; print(push_bundle({str(run)!r}, 'me/model', notes='Notes of ships.'))")
     assert res.returncode==0 and f'{hub}/me/model/commit/' in res.stdout, res.stderr[-2000:]
     files = Hub.repos['me/model']
     assert set(files)=={'README.md', 'calibration.json', *(f'{d}/{f}' for d in ('fwd', 'bwd') for f in ('config.json', 'vocab.json', 'model.safetensors'))}

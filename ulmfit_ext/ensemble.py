@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['check_aligned', 'Ensemble', 'tfidf_rival', 'verdict', 'token_seconds', 'phase_seconds', 'ulmfit']
 
-# %% ../nbs/45_ensemble.ipynb #e59237fa
+# %% ../nbs/45_ensemble.ipynb #b5924ead
 import json
 import time
 import warnings
@@ -19,6 +19,7 @@ from fastai.callback.core import Callback, CancelFitException
 from fastai.data.core import test_set
 from fastai.text.core import UNK
 from fastai.torch_core import set_seed
+from scipy.stats import binomtest, wilcoxon
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.multiclass import OneVsRestClassifier
@@ -33,11 +34,11 @@ from .models.bundle import pretrained as get_pretrained, save_bundle
 from .lm import choose_recipe, decode_words, finetune_lm, lm_learner, split_cbs
 from .classifier import classifier_learner, finetune_classifier
 from .infer.calibrate import Calibration
-from .infer.predict import NAMES, Predictor, as_texts, bundle_predictor, check_pair, document_errors, error_table, targets_of
+from .infer.predict import NAMES, Predictor, as_texts, bundle_predictor, check_pair, document_errors, targets_of, threshold
 from .infer.report import Report, plot_confusion
 from .infer.explain import Explanation
 
-# %% ../nbs/45_ensemble.ipynb #342953cb
+# %% ../nbs/45_ensemble.ipynb #7f16d77e
 def _documents(dls):
     "The validation documents of `dls`, as words in reading order"
     vocab = np.array(dls.text_vocab, dtype=object)
@@ -121,7 +122,7 @@ def calibrate(self:Ensemble) -> Calibration:
 @patch
 def errors(self:Ensemble) -> pd.DataFrame:
     "Return errors on the validation documents with 95% intervals"
-    return error_table(*self.valid_outputs(), self.task, thresh=self.predictor.thresholds)
+    return self.report().errors
 
 @patch
 def report(self:Ensemble,
@@ -129,17 +130,12 @@ def report(self:Ensemble,
     labels=None # In any form that training takes
 ) -> Report:
     "Compare answers with labels; raise `ValueError` for a label that was not trained on"
-    if texts is not None: return Predictor.report(self, texts, labels, self.corpus.columns.get('label_delim') if hasattr(self, 'corpus') else None)
+    if texts is not None:
+        delim = self.corpus.columns.get('label_delim') if hasattr(self, 'corpus') else None
+        return Predictor.report(self, texts, labels, delim)
     outputs,y = self.valid_outputs()
     texts = getattr(self, 'valid_texts', None) or [' '.join(decode_words(o[1:])) for o in _documents(next(iter(self.learns.values())).dls)]
     return Report(outputs, y, self.task, self.labels, texts, self.predictor.thresholds)
-
-@patch
-def plot_confusion(self:Ensemble, ax=None):
-    "Draw the confusion matrix of the validation documents"
-    if self.task!='single': raise ValueError(f"a confusion matrix needs one label a document, but the task is {self.task!r}: use errors()")
-    outputs,y = self.valid_outputs()
-    return plot_confusion(outputs[self.name], y, self.labels, ax)
 
 @patch
 def save_plots(self:Ensemble, folder, report=None) -> list: # The files
@@ -161,9 +157,9 @@ def save_plots(self:Ensemble, folder, report=None) -> list: # The files
             fig,axs = figure(len(axes), 6, 3.5 if file!='confusion.png' else 5.5)
             for draw,ax in zip(axes, axs): draw(ax=ax)
             fig.savefig(Path(folder)/file, dpi=150)
+            plt.close(fig)
             done.append(file)
         except Exception as e: warnings.warn(f"{file} could not be drawn ({e})")
-        finally: plt.close('all')
     return done
 
 @patch
@@ -186,7 +182,7 @@ def export(self:Ensemble, path) -> Path: # The new folder, with a bundle for eac
         if self.predictor.calibration: (tmp/'calibration.json').write_text(self.predictor.calibration.to_json())
     return Path(path)
 
-# %% ../nbs/45_ensemble.ipynb #887f0503
+# %% ../nbs/45_ensemble.ipynb #559d608d
 def tfidf_rival(texts, y, task):
     "Train TF-IDF with a linear model; return a function from texts to outputs"
     logistic = LogisticRegression(C=10, max_iter=1000)
@@ -194,13 +190,17 @@ def tfidf_rival(texts, y, task):
     model = make_pipeline(TfidfVectorizer(ngram_range=(1,2), sublinear_tf=True), linear).fit(texts, y)
     return lambda new: model.predict(new).reshape(-1, 1) if task=='regression' else model.predict_proba(new)
 
-def verdict(ours, rival, y, task, name='TF-IDF') -> str:
-    "Say whether ULMFiT is ahead of `rival`, from outputs for the same documents"
-    d = document_errors(rival, y, task)-document_errors(ours, y, task)
-    half = 1.96*d.std(ddof=1)/np.sqrt(len(d)) if len(d)>1 else np.inf
-    if d.mean()>half: return f'ULMFiT is ahead of {name}.'
-    if d.mean()<-half: return f'{name} is ahead of ULMFiT here: use it, or give more labels or unlabelled text.'
-    return f'Too few documents to tell ULMFiT and {name} apart.'
+def verdict(
+    report, # A `Report` with outputs of 'TF-IDF'
+) -> str:
+    "Say whether ULMFiT is ahead of TF-IDF, by McNemar's exact test for classes, else Wilcoxon's signed-rank test"
+    d = np.subtract(*(document_errors(report.outputs[k], report.y, report.task, threshold(report.thresholds, k)) for k in ('TF-IDF',report.name)))
+    if not d.any(): p = 1.
+    elif report.task=='single': p = binomtest(int((d>0).sum()), int((d!=0).sum())).pvalue
+    else: p = wilcoxon(d).pvalue
+    if p>.05: return 'Too few documents to tell ULMFiT and TF-IDF apart.'
+    if d.mean()>0: return 'ULMFiT is ahead of TF-IDF.'
+    return 'TF-IDF is ahead of ULMFiT here: use it, or give more labels or unlabelled text.'
 
 # %% ../nbs/45_ensemble.ipynb #0a0ee8d4
 class _Clock(Callback):
@@ -285,7 +285,7 @@ def plan(self:_Job, seconds, minutes, say):
     elif not minutes and total>600: say("To take less, give the minutes you have, minutes=20 or --minutes 20: epochs are then fewer.")
     return Plan(seconds)
 
-# %% ../nbs/45_ensemble.ipynb #855dfd87
+# %% ../nbs/45_ensemble.ipynb #b42dd160
 @delegates(TextCorpus.from_df, but=['df','text_col','label_col','unlabeled','valid_pct','seed'], keep=True)
 def ulmfit(
     df, # One row for each document: a `DataFrame`, the path of a table, a `dict` of columns, or a list of (text, label)
@@ -324,7 +324,7 @@ def ulmfit(
     base = choose_recipe(recipe, first and first.config)
     as_is = (lm_kwargs or {}).get('epochs')==0
     if as_is and first is None: raise ValueError("lm_kwargs has epochs=0, but pretrained is None: give a language model")
-    if as_is: lm_kwargs,kwargs = {k:v for k,v in lm_kwargs.items() if k!='epochs'},dict(vocab=first.vocab, **kwargs)
+    if as_is: lm_kwargs,kwargs = {k:v for k,v in lm_kwargs.items() if k!='epochs'},{'vocab':first.vocab, **kwargs}
     corpus = TextCorpus.from_df(df, text_col, label_col, valid_pct, unlabeled=unlabeled, seed=int(seed), **kwargs)
     config = (lm_kwargs or {}).get('config')
     job = _Job(corpus, _sized(base, corpus, lm_kwargs, clas_kwargs), bundles, config, lm_kwargs, clas_kwargs, cbs, as_is)
@@ -345,7 +345,8 @@ def ulmfit(
 def _sized(recipe, corpus, lm_kwargs, clas_kwargs):
     "`recipe` with the epochs and rates given, and batches so small that an epoch of the language model has ten steps at least"
     n = int(corpus.lens[corpus.lm_train].sum())
-    given = {k:{n:v for n,v in (kw or {}).items() if n in ('epochs','lr') and v is not None} for k,kw in (('lm',lm_kwargs), ('clas',clas_kwargs))}
+    phases = {'lm':lm_kwargs or {}, 'clas':clas_kwargs or {}}
+    given = {k:{n:v for n,v in kw.items() if n in ('epochs','lr') and v is not None} for k,kw in phases.items()}
     bs = max(min(recipe.lm.bs, n//(10*recipe.lm.seq_len)), 1)
     return recipe.replace(lm=dict(bs=bs, **given['lm']), clas=given['clas'])
 
@@ -364,8 +365,8 @@ def _train(job, folder, seed, plan):
             lms[d] = finetune_lm(job.lm_dls(d=='bwd'), bundle, job.recipe, run_dir=sub('lm', d), resume=bool(folder), config=job.config,
                                  cbs=job.cbs['lm'], progress=bar('language model'), **job.kw['lm'])
         set_seed(seed)
-        learns[d] = finetune_classifier(job.clas_dls(d=='bwd'), lms.get(d, bundle), job.recipe, run_dir=sub('classifier', d), resume=bool(folder),
-                                        model_dir=sub('model', d), cbs=job.cbs['clas'], progress=bar('classifier'), **job.kw['clas'])
+        learns[d] = finetune_classifier(job.clas_dls(d=='bwd'), lms.get(d, bundle), job.recipe, run_dir=sub('classifier', d),
+                                        resume=bool(folder), model_dir=sub('model', d), cbs=job.cbs['clas'], progress=bar('classifier'), **job.kw['clas'])
     ens = Ensemble(learns.get('fwd'), learns.get('bwd'))
     ens.corpus,ens.lms = job.corpus,lms
     return ens
@@ -381,11 +382,10 @@ def _compare(ens, texts, say, folder, rival):
     if ens.task!='regression':
         cal = ens.calibrate()
         if folder: write_file(folder/'model'/'calibration.json', cal.to_json().encode())
-    outputs,y = ens.valid_outputs()
-    table = error_table(outputs, y, ens.task, thresh=ens.predictor.thresholds)
-    if folder: write_file(folder/'results.csv', table.to_csv(index_label='model').encode())
-    say(f'\nValidation, with 95% intervals\n{table.round(2).to_string()}')
-    if ens.rival: say(verdict(outputs[ens.name], outputs['TF-IDF'], y, ens.task))
+    rep = ens.report()
+    if folder: write_file(folder/'results.csv', rep.errors.to_csv(index_label='model').encode())
+    say(f'\nValidation, with 95% intervals\n{rep.errors.to_string(float_format="{:.3g}".format)}')
+    if ens.rival: say(verdict(rep))
     if ens.task=='regression': return
-    if cal.documents<50: say(f"Too few validation documents ({cal.documents}) to calibrate probabilities: expected 50.")
-    else: say(f"Calibrated: expected calibration error {cal.ece['before']:.1%}, now {cal.ece['after']:.1%}.")
+    if cal.ece is None: say(f"Too few validation documents ({cal.documents}) to calibrate probabilities: expected 50.")
+    else: say(f"Calibrated: expected calibration error {cal.ece['before']:.1%} before, {cal.ece['after']:.1%} after (cross-validated).")

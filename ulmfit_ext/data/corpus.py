@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['tables_of', 'read_table', 'check_texts', 'check_labels', 'cache_folder', 'tokenized', 'TextCorpus']
 
-# %% ../../nbs/11_data.corpus.ipynb #c37e8d5f
+# %% ../../nbs/11_data.corpus.ipynb #e894080f
 import csv
 import errno
 import hashlib
@@ -21,6 +21,7 @@ from collections import Counter
 from importlib.metadata import version
 from multiprocessing import get_start_method
 from pathlib import Path
+from uuid import uuid4
 import fastai
 import numpy as np
 import pandas as pd
@@ -33,7 +34,7 @@ from pandas.api.types import is_datetime64_any_dtype, is_float_dtype, is_numeric
 from sklearn.model_selection import train_test_split
 from .tokenize import Encoder, rules_of, tokenize, tokenizer_settings
 
-# %% ../../nbs/11_data.corpus.ipynb #92f67434
+# %% ../../nbs/11_data.corpus.ipynb #f6e369e0
 def _kind(path):
     "The ending of a table's name, without that of its compression"
     return next((s.lower() for s in reversed(Path(path).suffixes) if s.lower() not in ('.gz','.xz','.bz2','.zst')), '')
@@ -73,7 +74,7 @@ def tables_of(path, encoding='utf-8', dtype=None, chunksize=None, sep=None, quot
                 if cells['quoting']!=3 and len(cells['sep'])==1: _check_quotes(path, how['encoding'], cells)
                 found = pd.read_csv(path, **cells, **how)
             elif kind in ('.jsonl','.json'): found = _read_json(path, how['encoding'], dtype is str, chunksize)
-            elif kind=='.parquet': found = pd.read_parquet(path)
+            elif kind=='.parquet': found = _read_parquet(path, chunksize) if chunksize else pd.read_parquet(path)
             elif kind=='.txt' and chunksize: found = pd.DataFrame({'text':[path.read_text(encoding=how['encoding'])]})
             else: raise ValueError(f"it ends in {kind or 'nothing'}; expected .csv, .tsv, .jsonl or .parquet")
             if isinstance(found, pd.DataFrame):
@@ -83,6 +84,11 @@ def tables_of(path, encoding='utf-8', dtype=None, chunksize=None, sep=None, quot
     except _BROKEN as e:
         hint = next((h for t,h in _HINTS.items() if isinstance(e, t)), ' '.join(str(e).split()))
         raise ValueError(f"{str(path)!r} can't be read as {kind[1:]} in {encoding}: {hint}") from e
+
+def _read_parquet(path, chunksize):
+    from pyarrow.parquet import ParquetFile
+    with ParquetFile(path) as f:
+        for batch in f.iter_batches(chunksize): yield batch.to_pandas()
 
 _HINTS = {UnicodeDecodeError:"name its encoding, for example 'latin-1'", pd.errors.EmptyDataError:"expected a header and rows",
           pd.errors.ParserWarning:"rows have more cells than the header: quote cells that contain the separator",
@@ -180,7 +186,7 @@ def check_labels(
         raise ValueError(f"class {rare[0]!r} of {what} has a single document: expected at least two; add some, or drop it")
     return labels,sorted(count),'single'
 
-# %% ../../nbs/11_data.corpus.ipynb #61b59090
+# %% ../../nbs/11_data.corpus.ipynb #fcfed8d8
 def _key(texts, settings):
     "Hash, number and bytes of `texts`"
     versions = [version('spacy'), fastai.__version__, unicodedata.unidata_version]
@@ -248,7 +254,8 @@ def tokenized(
         warnings.warn(f"tokenised text can't be kept ({e}): it is in {str(root)!r} this time; name a folder in $ULMFIT_CACHE")
     folder = root/key[:32]
     if (found := _load(folder)): return key,*found
-    tmp = Path(tempfile.mkdtemp(prefix='building-', dir=root))
+    tmp = root/f'building-{uuid4().hex}'
+    tmp.mkdir() # `mkdtemp` would not respect the umask
     try:
         if os.path.lexists(folder):
             warnings.warn(f"the cache {str(folder)!r} is damaged: building it again")

@@ -230,13 +230,13 @@ def tokenize(
             yield from ahead.popleft().result()
             ahead += [pool.submit(_work, o) for o in islice(chunks, 1)]
 
-# %% ../../nbs/10_data.tokenize.ipynb #bbffb177
+# %% ../../nbs/10_data.tokenize.ipynb #359ac83c
 class Encoder:
     "Turn texts into arrays of token ids"
     def __init__(self,
         vocab:list, # Words by id; the first is `xxunk`
         settings:dict=None, # As from `tokenizer_settings`; `None` is English
-        max_chars:int=5_000_000 # Memory, as in `PieceTokenizer`: about 70 MB
+        max_chars:int=2_500_000 # Memory, as in `PieceTokenizer`: about 35 MB
     ):
         self.vocab,self.settings,self.max_chars,self._pid = vocab,settings or tokenizer_settings(),max_chars,os.getpid()
         self.o2i = {w:i for i,w in enumerate(vocab) if w!='xxfake'}

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['answer_text', 'answer_table', 'build_app', 'run_app']
 
-# %% ../../nbs/48_infer.app.ipynb #034dd468
+# %% ../../nbs/48_infer.app.ipynb #fb01f344
 import os
 import tempfile
 import warnings
@@ -13,20 +13,20 @@ from pathlib import Path
 import pandas as pd
 from ..data.corpus import check_texts, read_table
 import ulmfit_ext.infer.explain # gives `Predictor` its `explain`
-from .predict import Predictor
+from .predict import Predictor, beside
 
-# %% ../../nbs/48_infer.app.ipynb #27f905c4
-_WAIT = 20_000 # characters of a text that is explained at once
+# %% ../../nbs/48_infer.app.ipynb #6314e7d9
+_WAIT = 10_000 # characters; longer texts would take a minute
 
 def answer_text(
     pred:Predictor,
     text:str, # A document
     explain:bool=True # Colour the words?
-) -> tuple: # (probabilities by label, or the number; HTML)
+) -> tuple: # (probabilities by label, or the number as text; HTML)
     "Answer one text, and say why"
     if not text or not text.strip(): return None,''
     out = pred.predict_proba(text)
-    answer = {str(l):float(p) for l,p in zip(pred.labels, out)} if pred.labels else {f'{out.ravel()[0]:.4g}':1.}
+    answer = {str(l):float(p) for l,p in zip(pred.labels, out)} if pred.labels else ', '.join(f'{o:.4g}' for o in out)
     if not explain: return answer,''
     if len(text)>_WAIT: return answer,f'<i>The text has more than {_WAIT:,} characters: too long to explain here.</i>'
     return answer,pred.explain(text)._repr_html_()
@@ -37,14 +37,13 @@ def answer_table(
     text_col:str='text' # Column with the texts
 ) -> Path: # A new .csv file
     "Answer the texts of a table; raise `ValueError` for a table without them"
-    df = read_table(path, dtype=str).fillna('')
+    df = read_table(path, dtype=str).astype(object).fillna('')
     new = pred.to_frame(check_texts(df, text_col, Path(path).name), label_delim=';')
-    new = new.rename(columns={c:f'{c}_' for c in new if c in df})
     out = Path(tempfile.mkdtemp())/f'{Path(path).stem}-predictions.csv'
-    pd.concat([df, new], axis=1).to_csv(out, index=False)
+    beside(df, new).to_csv(out, index=False)
     return out
 
-# %% ../../nbs/48_infer.app.ipynb #68057667
+# %% ../../nbs/48_infer.app.ipynb #0131efe4
 _CSS = '.gradio-container{max-width:60rem!important;margin:auto}'
 
 def build_app(
@@ -86,5 +85,6 @@ def run_app(
     **kwargs # For Gradio's `launch`
 ):
     "Serve the page until it is interrupted; raise `OSError` if the port is in use"
-    try: build_app(pred, title).queue(default_concurrency_limit=2).launch(server_name=host, server_port=port, share=False, css=_CSS, **kwargs)
+    page = build_app(pred, title).queue(default_concurrency_limit=2)
+    try: page.launch(server_name=host, server_port=port, share=False, css=_CSS, **kwargs)
     except OSError as e: raise OSError(f"port {port} of {host} can't be used: choose another with port= or --port") from e

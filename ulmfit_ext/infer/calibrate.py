@@ -5,18 +5,17 @@
 # %% auto #0
 __all__ = ['cool', 'fit_temperature', 'calibration_error', 'plot_reliability', 'best_threshold', 'Calibration']
 
-# %% ../../nbs/39_infer.calibrate.ipynb #d5a1d46e
+# %% ../../nbs/39_infer.calibrate.ipynb #c4a2152f
 import json
 from dataclasses import asdict, dataclass
-from math import isfinite
 from pathlib import Path
 import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import expit, log_softmax, logit
 from sklearn.metrics import precision_recall_curve
-from ..plots import axes_of
+from ..plots import COLOURS, axes_of
 
-# %% ../../nbs/39_infer.calibrate.ipynb #6c4e5c8e
+# %% ../../nbs/39_infer.calibrate.ipynb #cf75c83a
 def _log_odds(p): return logit(np.clip(p, 1e-7, 1-1e-7))
 
 def cool(
@@ -26,8 +25,9 @@ def cool(
 ) -> np.ndarray:
     "Return `probs` with their log-odds divided by `temperature`"
     if np.all(np.equal(temperature, 1)): return probs
-    if task=='multi': return expit(_log_odds(probs)/temperature)
-    return np.exp(log_softmax(np.log(np.clip(probs, 1e-12, 1))/temperature, axis=1))
+    if task=='multi': res = expit(_log_odds(probs)/temperature)
+    else: res = np.exp(log_softmax(np.log(np.clip(probs, 1e-12, 1))/temperature, axis=1))
+    return res.astype(probs.dtype)
 
 def _loss(probs, y, task):
     "Negative log-likelihood of all documents"
@@ -44,22 +44,28 @@ def fit_temperature(
     f = lambda t: _loss(cool(probs, np.exp(t), task), y, task)+2*t**2
     return float(np.exp(minimize_scalar(f, bounds=(-3, 3), method='bounded').x))
 
-# %% ../../nbs/39_infer.calibrate.ipynb #b42ccdc6
+# %% ../../nbs/39_infer.calibrate.ipynb #4f5bef37
 def _confidence(probs, y, task):
-    "Confidence of each answer, and whether it was right; for several labels, probability of each label and whether it was there"
+    "Confidence of each prediction, and whether it was right; for several labels, probability of each label and whether it was there"
     if task=='multi': return probs.ravel(),y.ravel()>0
     return probs.max(1),probs.argmax(1)==y
 
-def _bins(probs, y, task, n_bins):
-    "Mean confidence, part that was right, and number, of each bin with answers"
+def _bins(probs, y, task, n_bins=None):
+    "Mean confidence, accuracy, and number, of each bin with predictions"
+    n_bins = n_bins or min(max(len(y)//50, 1), 15)
     conf,right = _confidence(probs, y, task)
     b = np.minimum((conf*n_bins).astype(int), n_bins-1)
     n = np.bincount(b, minlength=n_bins)
     some = n>0
     return tuple(np.bincount(b, o, n_bins)[some]/n[some] for o in (conf, right))+(n[some],)
 
-def calibration_error(probs, y, task='single', n_bins:int=15) -> float:
-    "Return the expected calibration error, from 0 to 1"
+def calibration_error(
+    probs:np.ndarray, # Probabilities (documents, labels)
+    y:np.ndarray, # Class numbers, or 0/1 (documents, labels)
+    task:str='single', # Or 'multi'
+    n_bins:int=None # `None` is one for each 50 documents, 15 at most
+) -> float: # From 0 to 1
+    "Return the expected calibration error"
     conf,right,n = _bins(probs, y, task, n_bins)
     return float((n*abs(conf-right)).sum()/n.sum())
 
@@ -67,21 +73,21 @@ def plot_reliability(
     outputs:dict, # Probabilities (documents, labels) by name
     y:np.ndarray, # Class numbers, or 0/1 (documents, labels)
     task:str='single', # Or 'multi'
-    ax=None, # Axes to draw into
-    n_bins:int=10
+    ax=None # Axes to draw into
 ):
-    "Draw the part of right answers against confidence; the size of a dot is the number of answers"
+    "Draw accuracy against confidence; the size of a dot is the number of predictions"
     ax = axes_of(ax)
     ax.plot([0,1], [0,1], color='gray', lw=.8, ls='--')
     for name,probs in outputs.items():
-        conf,right,n = _bins(probs, y, task, n_bins)
-        line, = ax.plot(conf, right, label=f'{name}: error {100*calibration_error(probs, y, task):.1f}%')
+        conf,right,n = _bins(probs, y, task)
+        line, = ax.plot(conf, right, color=COLOURS.get(name), label=f'{name}: error {100*calibration_error(probs, y, task):.1f}%')
         ax.scatter(conf, right, 200*n/n.sum()+5, color=line.get_color())
-    ax.set(xlabel='confidence', ylabel='part that was right', xlim=(0,1.02), ylim=(0,1.02), title='Reliability')
+    x,y = ('confidence','accuracy') if task=='single' else ('probability','fraction with the label')
+    ax.set(xlabel=x, ylabel=y, xlim=(0,1.02), ylim=(0,1.02), title='Reliability')
     ax.legend()
     return ax
 
-# %% ../../nbs/39_infer.calibrate.ipynb #20b7be50
+# %% ../../nbs/39_infer.calibrate.ipynb #ace6d551
 def best_threshold(p, y, least=20) -> float:
     "Return the probability above which a label is given, for the highest F1"
     if not least<=y.sum()<len(y): return .5
@@ -98,7 +104,7 @@ class Calibration:
     task:str='single' # Or 'multi'
     thresh:dict=None # For several labels, by name: the probability above which each is given
     documents:int=0 # Validation documents it was fitted on
-    ece:dict=None # Expected calibration error on them, before and after
+    ece:dict=None # Expected calibration error before and after, which is cross-validated
 
     @classmethod
     def fit(cls,
@@ -109,11 +115,18 @@ class Calibration:
     ):
         "Fit temperatures and thresholds on validation documents"
         few = len(y)<least
-        temps = {k:1. if few else fit_temperature(p, y, task) for k,p in outputs.items()}
-        res = cls({k:t.tolist() if isinstance(t, np.ndarray) else t for k,t in temps.items()}, task, None, len(y))
-        after,name = res(outputs),'both' if 'both' in outputs else next(iter(outputs))
-        if len(y): res.ece = {k:calibration_error(o[name], y, task) for k,o in (('before',outputs), ('after',after))}
-        if task=='multi' and not few: res.thresh = {k:[best_threshold(*o) for o in zip(p.T, y.T)] for k,p in after.items()}
+        one = np.ones(outputs[next(iter(outputs))].shape[1]) if task=='multi' else 1.
+        temps = {k:one if few else fit_temperature(p, y, task) for k,p in outputs.items()}
+        res = cls({k:np.array(t).tolist() for k,t in temps.items()}, task, None, len(y))
+        name = 'both' if 'both' in outputs else next(iter(outputs))
+        if few: return res
+        probs,after = outputs[name],res(outputs)
+        held_out = probs.copy() # each fifth by the temperature of the others
+        for i in range(5):
+            part = np.arange(len(y))%5==i
+            held_out[part] = cool(probs[part], fit_temperature(probs[~part], y[~part], task), task)
+        res.ece = dict(before=calibration_error(probs, y, task), after=calibration_error(held_out, y, task))
+        if task=='multi': res.thresh = {k:[best_threshold(*o) for o in zip(p.T, y.T)] for k,p in after.items()}
         return res
 
     def __call__(self, outputs:dict) -> dict:
@@ -129,13 +142,13 @@ class Calibration:
         n:int # Labels of the model
     ):
         "Read what `to_json` gave; raise `ValueError` for anything else"
-        def numbers(o, most): return isinstance(o, list) and len(o)==n and all(number(v, most) for v in o)
-        def number(o, most): return type(o) in (int,float) and isfinite(o) and 0<=o<=most
         try:
             res = cls(**json.loads(Path(path).read_text(encoding='utf8')))
-            temps = res.temperature.values()
-            ok = res.task==task and all((numbers(t, 100) if task=='multi' else number(t, 100)) or t==1 for t in temps)
-            if not ok or 0 in np.hstack([1, *temps]) or not all(numbers(t, 1) for t in (res.thresh or {}).values()): raise ValueError
-        except (ValueError, TypeError, AttributeError, RecursionError) as e:
+            for values,low,high in ((res.temperature, .01, 100), (res.thresh or {}, 0, 1)):
+                for v in map(np.array, values.values()):
+                    shape = (n,) if task=='multi' else ()
+                    if v.dtype.kind not in 'if' or v.shape!=shape or not ((low<=v)&(v<=high)).all(): raise ValueError
+            if res.task!=task: raise ValueError
+        except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as e:
             raise ValueError(f"{str(path)!r} is damaged: get it again, or remove it to predict without calibration") from e
         return res

@@ -5,11 +5,13 @@
 # %% auto #0
 __all__ = ['ULMFiTClassifier']
 
-# %% ../../nbs/47_infer.estimator.ipynb #e3f16f58
+# %% ../../nbs/47_infer.estimator.ipynb #e73bbae0
 from pathlib import Path
 import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
 from ..models.bundle import pretrained as get_pretrained
@@ -18,7 +20,7 @@ from ..lm import finetune_lm
 from .predict import as_texts, bundle_predictor
 from ..ensemble import ulmfit
 
-# %% ../../nbs/47_infer.estimator.ipynb #943547fa
+# %% ../../nbs/47_infer.estimator.ipynb #45c0a398
 class ULMFiTClassifier(ClassifierMixin, BaseEstimator):
     "ULMFiT for scikit-learn: texts and labels in, labels and probabilities out"
     def __init__(self,
@@ -56,12 +58,13 @@ class ULMFiTClassifier(ClassifierMixin, BaseEstimator):
         check_classification_targets(y)
         self.classes_,i = np.unique(y, return_inverse=True)
         if len(self.classes_)<2: raise ValueError(f"y has one class, {self.classes_[0]!r}: expected two at least")
-        weights = self.class_weight
-        if isinstance(weights, dict): weights = {int(np.flatnonzero(self.classes_==k)[0]):v for k,v in weights.items() if k in self.classes_}
-        ens = ulmfit(pd.DataFrame(dict(text=texts, label=i)), unlabeled=None if self.lm else self.unlabeled, pretrained=self.lm or self.pretrained,
-                     recipe=self.recipe, backwards=self.backwards, valid_pct=self.valid_pct, seed=_seed(self.random_state), lang=self.lang,
-                     lm_kwargs=dict(epochs=0) if self.lm else self._lm_kwargs(), progress=self.verbose, rival=False, regression=False,
-                     clas_kwargs=dict(epochs=self.epochs, lr=self.lr, drop_mult=self.drop_mult, class_weights=weights))
+        weights = None if self.class_weight is None else list(compute_class_weight(self.class_weight, classes=self.classes_, y=y))
+        clas = dict(epochs=self.epochs, lr=self.lr, drop_mult=self.drop_mult, class_weights=weights)
+        start = dict(pretrained=self.lm, lm_kwargs=dict(epochs=0)) if self.lm else \
+                dict(pretrained=self.pretrained, lm_kwargs=self._lm_kwargs(), unlabeled=self.unlabeled)
+        ens = ulmfit(pd.DataFrame(dict(text=texts, label=i)), recipe=self.recipe, backwards=self.backwards, valid_pct=self.valid_pct,
+                     seed=_seed(self.random_state), lang=self.lang, progress=self.verbose, rival=False, regression=False,
+                     clas_kwargs=clas, **start)
         self.bundles_,self.calibration_ = {k:l.bundle() for k,l in ens.learns.items()},ens.predictor.calibration
         return self._load()
 
@@ -83,13 +86,14 @@ class ULMFiTClassifier(ClassifierMixin, BaseEstimator):
         texts, # All the text there is, labelled or not
         folder # A new folder
     ):
-        "Fine-tune the language models once, on text without labels, and set `lm` to their folder"
+        "Fine-tune language models once, on text without labels, and set the parameter `lm` to their folder"
         df,folder = pd.DataFrame(dict(text=_texts(texts))),Path(folder)
         corpus = TextCorpus.from_df(df, valid_pct=.05, seed=_seed(self.random_state), lang=self.lang)
         for b in {'both':(False,True), True:(True,), False:(False,)}[self.backwards]:
             d = 'bwd' if b else 'fwd'
-            kw = dict(self._lm_kwargs(), run_dir=folder/'lm'/d, progress=self.verbose)
-            finetune_lm(corpus.lm_dls(min(64, max(int(corpus.lens.sum())//700, 1)), backwards=b), get_pretrained(self.pretrained, d), self.recipe, **kw)
+            dls = corpus.lm_dls(min(64, max(int(corpus.lens.sum())//700, 1)), backwards=b)
+            finetune_lm(dls, get_pretrained(self.pretrained, d), self.recipe, run_dir=folder/'lm'/d, progress=self.verbose,
+                        **self._lm_kwargs())
         self.lm = str(folder)
         return self
 
@@ -99,11 +103,5 @@ class ULMFiTClassifier(ClassifierMixin, BaseEstimator):
         super().__setstate__(state)
         if 'bundles_' in state: self._load()
 
-def _texts(X):
-    "A list of `str`; raise `ValueError` for several columns, `TypeError` for anything else than texts"
-    if (shape := np.shape(X))[1:] not in ((), (1,)): raise ValueError(f"X has shape {shape}: expected one column of texts")
-    return as_texts(X if len(shape)==1 and not isinstance(X, pd.DataFrame) else np.asarray(X, dtype=object).ravel())
-
-def _seed(random_state):
-    return int(random_state.integers(2**31) if hasattr(random_state, 'integers') else random_state.randint(2**31)
-               if hasattr(random_state, 'randint') else 42 if random_state is None else random_state)
+def _texts(X): return as_texts(column_or_1d(np.asarray(X, dtype=object)))
+def _seed(r): return int(r) if isinstance(r, (int, np.integer)) else int(check_random_state(r).randint(2**31-1))
