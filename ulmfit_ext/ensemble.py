@@ -38,7 +38,7 @@ from .infer.predict import NAMES, Predictor, as_texts, bundle_predictor, check_p
 from .infer.report import Report, plot_confusion
 from .infer.explain import Explanation
 
-# %% ../nbs/45_ensemble.ipynb #7f16d77e
+# %% ../nbs/45_ensemble.ipynb #a6740890
 def _documents(dls):
     "The validation documents of `dls`, as words in reading order"
     vocab = np.array(dls.text_vocab, dtype=object)
@@ -138,6 +138,13 @@ def report(self:Ensemble,
     return Report(outputs, y, self.task, self.labels, texts, self.predictor.thresholds)
 
 @patch
+def plot_confusion(self:Ensemble, outputs=None, y=None, ax=None):
+    "Draw the confusion matrix of the validation documents, or of given `outputs` by name and class numbers `y`"
+    if self.task!='single': raise ValueError(f"a confusion matrix needs one label a document, but the task is {self.task!r}: use errors()")
+    if outputs is None: outputs,y = self.valid_outputs()
+    return plot_confusion(outputs.get('both', next(iter(outputs.values()))), y, self.labels, ax)
+
+@patch
 def save_plots(self:Ensemble, folder, report=None) -> list: # The files
     "Draw rates, stages and losses of training, and the `Report`, into `folder`; a plot that fails is skipped with a warning"
     names = ['embedding',*(f'rnn {i}' for i in range(len(next(iter(self.learns.values())).model[0].module.rnns))),'head']
@@ -202,7 +209,7 @@ def verdict(
     if d.mean()>0: return 'ULMFiT is ahead of TF-IDF.'
     return 'TF-IDF is ahead of ULMFiT here: use it, or give more labels or unlabelled text.'
 
-# %% ../nbs/45_ensemble.ipynb #0a0ee8d4
+# %% ../nbs/45_ensemble.ipynb #79ca16dd
 class _Clock(Callback):
     "Time a few steps, then stop"
     order = 99
@@ -253,6 +260,7 @@ class _Job:
         clas = classifier_learner(self.clas_dls(d=='bwd'), None, self.recipe.clas, config=sizes, cbs=own['clas'], **kw['clas'])
         learns = {'clas':clas}
         if not self.as_is: learns['lm'] = lm_learner(self.lm_dls(d=='bwd'), bundle, self.recipe.lm, self.config, cbs=own['lm'], **kw['lm'])
+        for k,l in learns.items(): getattr(self.recipe, k).stages(n_groups(l)) # raises where rates don't fit the model's groups
         return {k:(token_seconds(l), n_groups(l)) for k,l in learns.items()}
 
 _PHASE_KW = ('drop_mult','wd')
@@ -285,7 +293,7 @@ def plan(self:_Job, seconds, minutes, say):
     elif not minutes and total>600: say("To take less, give the minutes you have, minutes=20 or --minutes 20: epochs are then fewer.")
     return Plan(seconds)
 
-# %% ../nbs/45_ensemble.ipynb #b42dd160
+# %% ../nbs/45_ensemble.ipynb #a4f9e48c
 @delegates(TextCorpus.from_df, but=['df','text_col','label_col','unlabeled','valid_pct','seed'], keep=True)
 def ulmfit(
     df, # One row for each document: a `DataFrame`, the path of a table, a `dict` of columns, or a list of (text, label)
@@ -334,7 +342,7 @@ def ulmfit(
     rates = job.rates()
     if minutes and started: job.recipe = _kept_epochs(job.recipe, run_dir)
     elif minutes: job.recipe = _fit_epochs(job.recipe, lambda r: job.expected(r, rates), minutes)
-    seconds = job.expected(job.recipe, rates) # which fails for rates that don't fit the model's groups
+    seconds = job.expected(job.recipe, rates)
     plan = job.plan(seconds, minutes, say) if progress else None
     what = dict(phase='ulmfit', corpus=corpus.key, classes=corpus.classes, seed=int(seed), backwards=list(directions), lm_as_is=as_is)
     with open_run(run_dir, job.recipe, resume, **what) as folder:

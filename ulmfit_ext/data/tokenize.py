@@ -55,9 +55,10 @@ def _pieces(text):
         elif white := part[1:] if part[0]==' ' and res else part: res.append(white)
     return res,words
 
-# %% ../../nbs/10_data.tokenize.ipynb #bfc655fc
+# %% ../../nbs/10_data.tokenize.ipynb #cbe36fca
 def _over_spaces(text): return f'{BOS} {ft.rm_useless_spaces(ft.fix_html(clean(text))).strip()}'
 _by_piece = compose(ft.replace_rep, ft.spec_add_spaces, ft.rm_useless_spaces, ft.replace_all_caps, ft.replace_maj, str.lower)
+_LONG = 60 # characters of a piece that is forgotten at once
 _re_word_rep = re.compile(r'(\w)\1\1|(\S)\2\2\w') # pieces of which `replace_rep` makes new words
 
 # %% ../../nbs/10_data.tokenize.ipynb #7f3959e5
@@ -138,7 +139,7 @@ def _parts(text, chars=100_000):
 def _texts(tok, text): return [text[i:i+n] for i,n in zip(*tok(text).to_array(['IDX','LENGTH']).T.tolist())] # faster than `Token.text`
 def _shown(toks): return tuple(t.replace(' ', '▁') for t in toks) # as fastai's rules for tokens do
 
-# %% ../../nbs/10_data.tokenize.ipynb #ccd49d9f
+# %% ../../nbs/10_data.tokenize.ipynb #d41883d6
 @patch
 def _learn(self:PieceTokenizer, pieces):
     "Remember the tokens of new `pieces`, and which of them may be an end of a border"
@@ -155,7 +156,7 @@ def _learn(self:PieceTokenizer, pieces):
         if line[0]==' ': self._starts.setdefault(p)
         if _re_word_rep.search(p): self._odd.add(p)
     self.known.update((p, _shown(_texts(self._spacy, p))) for p in white)
-    self._chars += sum(map(len, pieces))+50*len(pieces) # a short string takes about that much more
+    self._chars += sum(map(len, pieces))+50*len(pieces) # spaCy keeps each string, and one takes about 50 bytes more
 
 @patch
 def _plainly(self:PieceTokenizer, pieces):
@@ -197,10 +198,14 @@ def _some(self:PieceTokenizer, texts):
     if self._chars>self.max_chars: self._setup()
     first = [self._first(t) for t in texts]
     split = [_pieces(t) for t in first]
-    self._learn(set().union(*(o for o,_ in split)).difference(self.known))
+    new = set().union(*(o for o,_ in split)).difference(self.known)
+    self._learn(new)
     for raw,text,(pieces,words) in zip(texts, first, split):
         whole = self._repeated(text, pieces, words) or not self._starts.keys().isdisjoint(pieces) and self._joined(pieces)
         yield _shown(_texts(self._spacy, self._whole(raw))) if whole else chain.from_iterable(map(self.known.__getitem__, pieces))
+    for p in [p for p in new if len(p)>_LONG]: # addresses and the like do not come again
+        for o in (self.known, self._starts, self._ends): o.pop(p, None)
+        self._odd.discard(p)
 
 # %% ../../nbs/10_data.tokenize.ipynb #4d2004cb
 def _tokenizer(lang, rules=None, max_chars=20_000_000):
@@ -230,7 +235,7 @@ def tokenize(
             yield from ahead.popleft().result()
             ahead += [pool.submit(_work, o) for o in islice(chunks, 1)]
 
-# %% ../../nbs/10_data.tokenize.ipynb #359ac83c
+# %% ../../nbs/10_data.tokenize.ipynb #611c97fe
 class Encoder:
     "Turn texts into arrays of token ids"
     def __init__(self,
@@ -241,6 +246,7 @@ class Encoder:
         self.vocab,self.settings,self.max_chars,self._pid = vocab,settings or tokenizer_settings(),max_chars,os.getpid()
         self.o2i = {w:i for i,w in enumerate(vocab) if w!='xxfake'}
         self._tok = _tokenizer(self.settings['lang'], rules_of(self.settings), max_chars)
+        self._tok._setup() # now: servers fork after loading
         self._lock = Lock()
 
     def tokens(self,

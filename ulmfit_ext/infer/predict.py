@@ -7,8 +7,8 @@ __all__ = ['ACTIVATIONS', 'NAMES', 'decode', 'threshold', 'beside', 'as_texts', 
            'bundle_predictor', 'read_bundles', 'model_folder', 'read_calibration', 'load_predictor', 'document_errors',
            'error_table', 'targets_of']
 
-# %% ../../nbs/40_infer.predict.ipynb #c939e0fd
-import os, sys
+# %% ../../nbs/40_infer.predict.ipynb #bbf18980
+import os, sys, warnings
 from pathlib import Path
 import numpy as np
 import pandas as pd
@@ -24,7 +24,7 @@ from ..data.tokenize import Encoder
 from ..models.bundle import inside, load_bundle
 from .calibrate import Calibration
 
-# %% ../../nbs/40_infer.predict.ipynb #f0e9903f
+# %% ../../nbs/40_infer.predict.ipynb #430f8503
 ACTIVATIONS = {'single':lambda o: o.softmax(1), 'multi':lambda o: o.sigmoid(), 'regression':lambda o: o}
 
 def decode(
@@ -54,6 +54,10 @@ def as_texts(texts, fields=None) -> list: # Of `str`
     "Return a list of texts, of a table the `fields` joined as fastai does; raise `TypeError` for anything else"
     if fields:
         mark,*cols = fields
+        if isinstance(texts, (list, tuple, pd.Series)) and all(isinstance(t, str) for t in texts):
+            if any(not t.startswith(f'{mark} 1 ') for t in texts if mark):
+                warnings.warn(f"the model reads the columns {cols}, marked by {mark!r}, and some texts have no marks: give a DataFrame")
+            return list(texts)
         if not isinstance(texts, pd.DataFrame) or not set(cols)<=set(texts):
             raise TypeError(f"the model reads the columns {cols}: expected a DataFrame with them, got {type(texts).__name__}")
         return [' '.join(f'{mark} {i} {o}' if mark else str(o) for i,o in enumerate(row, 1)) for row in texts[cols].values.tolist()]

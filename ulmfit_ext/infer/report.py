@@ -44,9 +44,10 @@ def plot_confusion(
     ax.set(title=title, xlabel='prediction', ylabel='label')
     return ax
 
-# %% ../../nbs/43_infer.report.ipynb #76692748
-class Report:
-    "Errors with intervals, figures by class, calibration, and the texts that were most confidently wrong"
+# %% ../../nbs/43_infer.report.ipynb #4398d20d
+class Report(pd.DataFrame):
+    "Errors with intervals, one row for each model; and figures by class, and the texts that were most confidently wrong"
+    _metadata = ['outputs','y','task','labels','texts','name','probs','thresh','thresholds']
     def __init__(self,
         outputs:dict, # Outputs (documents, outputs) by name: 'forward', 'backward', 'both', 'TF-IDF'
         y:np.ndarray, # Class numbers, 0/1 rows, or numbers
@@ -55,12 +56,15 @@ class Report:
         texts=None, # The documents
         thresh=.5 # Of several labels, those with more probability are given; a number, or by name one for each label
     ):
+        errors = error_table(outputs, y, task, thresh=thresh)
+        if task!='regression': errors['ECE %'] = [100*calibration_error(p, y, task) for p in outputs.values()]
+        super().__init__(errors)
         self.outputs,self.y,self.task,self.labels,self.texts = outputs,y,task,labels,list(texts or [])
         self.name = 'both' if 'both' in outputs else next(iter(outputs))
         self.probs,self.thresh,self.thresholds = outputs[self.name],threshold(thresh, self.name),thresh
-        self.errors = error_table(outputs, y, task, thresh=thresh)
-        if task!='regression':
-            self.errors['ECE %'] = [100*calibration_error(p, y, task) if len(y) else np.nan for p in outputs.values()]
+
+    @property
+    def errors(self) -> pd.DataFrame: return pd.DataFrame(self)
 
     @property
     def answers(self): return decode(self.probs, self.task, self.labels, self.thresh)

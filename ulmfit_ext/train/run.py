@@ -71,7 +71,7 @@ def new_folder(path):
         _sync(path.parent)
     finally: shutil.rmtree(tmp, ignore_errors=True)
 
-# %% ../../nbs/04_train.run.ipynb #fc64e744
+# %% ../../nbs/04_train.run.ipynb #dc310865
 def check_run_dir(
     run_dir, # Folder of a run; `None` keeps nothing
     resume:bool=False # Go on with the run in `run_dir`, if there is one?
@@ -103,6 +103,8 @@ def open_run(
         return
     run_dir,what = Path(run_dir),json.loads(json.dumps(dict(what, recipe=asdict(recipe))))
     run_dir.mkdir(parents=True, exist_ok=True)
+    if link := next((p for p in run_dir.rglob('*') if p.is_symlink()), None):
+        raise ValueError(f"{str(link)!r} is a link, and training would write where it leads: remove it, or name a new folder")
     lock = FileLock(run_dir/'.lock', timeout=0)
     try: lock.acquire()
     except Timeout: raise BlockingIOError(f"another process is training in {str(run_dir)!r}: wait for it, or name a new folder") from None
