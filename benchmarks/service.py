@@ -40,7 +40,7 @@ def main(model, n=2000, clients=8, port=8137):
         server.terminate()
         server.wait()
     p50, p95 = 1000*np.quantile(times, [.5, .95])
-    row = [{'workers':4, 'clients':clients, 'texts':n, 'texts a second':round(n/seconds, 1), 'p50, ms':round(p50, 1), 'p95, ms':round(p95, 1)}]
+    row = [{'workers':4, 'clients':clients, 'texts':n, 'texts a second':round(n/seconds, 1), 'p50, ms':round(float(p50), 1), 'p95, ms':round(float(p95), 1)}]
     (Path(__file__).parent/'results'/'service.json').write_text(json.dumps(row, indent=1)+'\n')
     print(row)
 

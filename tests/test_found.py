@@ -4,12 +4,15 @@ import csv
 import json
 import multiprocessing
 import os
+import signal
 import threading
 import time
+from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from fastai.callback.core import Callback
 from fastai.callback.tracker import SaveModelCallback
 from fastai.losses import BCEWithLogitsLossFlat
 from fastai.metrics import F1Score, accuracy
@@ -397,3 +400,39 @@ def test_a_transform_before_the_tokenizer_cannot_be_saved_in_silence(tmp_path):
     block = DataBlock((TextBlock.from_df('text'), CategoryBlock), get_x=beginning, get_y=ColReader('label'), splitter=RandomSplitter(seed=0))
     learn = finetune_classifier(block.dataloaders(notes(80), bs=8), None, R, config=TINY, progress=False)
     with pytest.raises(ValueError, match='transforms before or after it'): Ensemble(learn).export(tmp_path/'model')
+
+
+def test_a_disk_without_room_is_found_before_training(tmp_path, monkeypatch):
+    monkeypatch.setattr('ulmfit_ext.ensemble.shutil.disk_usage', lambda p: SimpleNamespace(free=1000))
+    monkeypatch.setattr('ulmfit_ext.ensemble.finetune_lm', None) # is not called
+    with pytest.raises(OSError, match='make room'): ulmfit(notes(60), run_dir=tmp_path/'run', **KW)
+
+
+@pytest.mark.parametrize('name', ['classifier', 'classifier/fwd/checkpoint.safetensors', 'results.csv', '.lock'])
+def test_a_run_with_a_link_in_it_is_refused(name, tmp_path):
+    class Stop(Callback):
+        def before_epoch(self):
+            if self.epoch==1: raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt): ulmfit(notes(60), run_dir=tmp_path/'run', cbs=Stop(), **{**KW, 'recipe':R.replace(clas=dict(unfreeze='full'))})
+    at = tmp_path/'run'/name
+    if at.exists(): at.rename(tmp_path/'elsewhere')
+    at.symlink_to(tmp_path/'elsewhere')
+    with pytest.raises(ValueError, match='is a link'): ulmfit(notes(60), run_dir=tmp_path/'run', resume=True, **{**KW, 'recipe':R.replace(clas=dict(unfreeze='full'))})
+
+
+@pytest.mark.skipif(not hasattr(os, 'fork'), reason='needs fork')
+def test_a_fork_while_another_thread_tokenises(tmp_path):
+    enc, go = Encoder(['xxunk', 'xxpad', 'xxbos', 'a']), threading.Event()
+    def busy():
+        while not go.is_set(): enc([f'a{i} b{i}' for i in range(300)])
+    t = threading.Thread(target=busy)
+    t.start()
+    time.sleep(.3)
+    if not (pid := os.fork()):
+        signal.alarm(20)
+        enc(['a boat'])
+        os._exit(0)
+    code = os.waitpid(pid, 0)[1]
+    go.set()
+    t.join()
+    assert code==0

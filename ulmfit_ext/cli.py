@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import Annotated, Literal, Optional
 import typer
 
-# %% ../nbs/70_cli.ipynb #fc25a7f6
+# %% ../nbs/70_cli.ipynb #eec10556
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None,
                   context_settings=dict(help_option_names=['-h','--help']),
                   help="Classify text: a language model learns from all your text, then a classifier from your labels.")
 Direction = Literal['both','fwd','bwd']
+_Softmax = Literal['full','sampled']
 _backwards = {'both':'both', 'fwd':False, 'bwd':True}
 
 def _version(shown):
@@ -51,7 +52,8 @@ def _for_people():
     except (ValueError, TypeError, OSError, ImportError, FloatingPointError) as e:
         says = str(e)
         for python,shell in (('pretrained=None','--pretrained none'), ('resume=True','--resume'), ('text_col','--text-col'),
-                             ('label_col','--label-col'), ('name its encoding','name its encoding with --encoding'), ('label_delim','--label-delim')):
+                             ('label_col','--label-col'), ('label_delim','--label-delim'),
+                             ('name its encoding','name its encoding with --encoding')):
             says = says.replace(python, shell)
         typer.secho(f'Error: {says}', fg='red', err=True)
         raise typer.Exit(1)
@@ -160,7 +162,7 @@ def _written(clf, rep, out, began):
     files = ', '.join(sorted(p.name for p in out.iterdir() if not p.name.startswith('.')))
     print(f'\n{duration(time.time()-began)}. Written to {out}: {files}\nTry:  ulmfit predict {out} FILE')
 
-# %% ../nbs/70_cli.ipynb #697e589b
+# %% ../nbs/70_cli.ipynb #8342c46e
 @app.command()
 def pretrain(
     files:Annotated[list[Path], typer.Argument(metavar='FILES...', help="General text: .txt files, folders of them, or tables.")],
@@ -171,7 +173,7 @@ def pretrain(
     pretrained:Annotated[Optional[str], typer.Option(help="Go on from 'mini', 'wt103', or a language model's folder.")]=None,
     embeddings:Annotated[Optional[Path], typer.Option(help="Folder of a language model whose word embeddings to start from.")]=None,
     sizes:Annotated[Optional[str], typer.Option(help=_size_help)]=None,
-    softmax:Annotated[Literal['full','sampled'], typer.Option(help="Train on all words, or, faster, on samples until the last tenth.")]='full',
+    softmax:Annotated[_Softmax, typer.Option(help="Train on all words, or, faster, on samples until the last tenth.")]='full',
     max_vocab:Annotated[int, typer.Option(min=100, help="Most words in the vocabulary.")]=60000,
     max_tokens:Annotated[Optional[int], typer.Option(min=1, help="Train on a sample of documents with about so many tokens.")]=None,
     epochs:Annotated[Optional[int], typer.Option(min=1, help="Passes over the text, in place of the recipe's.")]=None,
@@ -204,7 +206,7 @@ def pretrain(
                             cbs=_own_cbs(precision, softmax), config=config)
         print(f"\nValidation perplexity {learn.meta['metrics'].get('perplexity', float('nan')):.1f}. The model is in {out/'model'}")
 
-# %% ../nbs/70_cli.ipynb #80c4f3d1
+# %% ../nbs/70_cli.ipynb #25d7cbb3
 def _new_file(path):
     if path.exists(): raise FileExistsError(f"{str(path)!r} exists: name a new file with --out, or remove that one")
     if not path.parent.is_dir():
@@ -227,7 +229,8 @@ def _stdin(text_col, encoding, sep, most=1000):
             if len(set(names))<len(names): raise ValueError(f"standard input has the columns {names}: expected names that differ")
             for rows in chunked(csv.DictReader(lines, delimiter=sep or ',', restkey='', strict=True), most):
                 if bad := [r[''] for r in rows if '' in r and '' not in names]:
-                    raise ValueError(f"a row of standard input has more cells than the header, {bad[0][0]!r}: quote cells that contain {sep or ','!r}")
+                    raise ValueError(f"a row of standard input has more cells than the header, {bad[0][0]!r}: "
+                                     f"quote cells that contain {sep or ','!r}")
                 yield pd.DataFrame(rows)
         elif text_col!='text': raise ValueError(f"standard input has no column {text_col!r}: it has {names}")
         else:
@@ -235,7 +238,8 @@ def _stdin(text_col, encoding, sep, most=1000):
     except (csv.Error, LookupError) as e: raise ValueError(f"standard input can't be read as .csv in {encoding}: {e}") from e
 
 def _same_columns(df, cols, n):
-    if new := [c for c in df if c not in cols]: raise ValueError(f"row {n} or one after it has a column {new[0]!r} that the first rows lack")
+    if new := [c for c in df if c not in cols]:
+        raise ValueError(f"row {n} or one after it has a column {new[0]!r} that the first rows lack")
     return df.reindex(columns=cols, fill_value='')
 
 def _answers(pred, df, texts, label_delim, how, explain):

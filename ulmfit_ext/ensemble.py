@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['check_aligned', 'Ensemble', 'tfidf_rival', 'verdict', 'token_seconds', 'phase_seconds', 'ulmfit']
 
-# %% ../nbs/45_ensemble.ipynb #b5924ead
+# %% ../nbs/45_ensemble.ipynb #9702b4ea
 import json
+import shutil
 import time
 import warnings
 from functools import partial
@@ -189,7 +190,7 @@ def export(self:Ensemble, path) -> Path: # The new folder, with a bundle for eac
         if self.predictor.calibration: (tmp/'calibration.json').write_text(self.predictor.calibration.to_json())
     return Path(path)
 
-# %% ../nbs/45_ensemble.ipynb #559d608d
+# %% ../nbs/45_ensemble.ipynb #9c0bc3ef
 def tfidf_rival(texts, y, task):
     "Train TF-IDF with a linear model; return a function from texts to outputs"
     logistic = LogisticRegression(C=10, max_iter=1000)
@@ -201,7 +202,8 @@ def verdict(
     report, # A `Report` with outputs of 'TF-IDF'
 ) -> str:
     "Say whether ULMFiT is ahead of TF-IDF, by McNemar's exact test for classes, else Wilcoxon's signed-rank test"
-    d = np.subtract(*(document_errors(report.outputs[k], report.y, report.task, threshold(report.thresholds, k)) for k in ('TF-IDF',report.name)))
+    def errors(k): return document_errors(report.outputs[k], report.y, report.task, threshold(report.thresholds, k))
+    d = errors('TF-IDF')-errors(report.name)
     if not d.any(): p = 1.
     elif report.task=='single': p = binomtest(int((d>0).sum()), int((d!=0).sum())).pvalue
     else: p = wilcoxon(d).pvalue
@@ -209,7 +211,7 @@ def verdict(
     if d.mean()>0: return 'ULMFiT is ahead of TF-IDF.'
     return 'TF-IDF is ahead of ULMFiT here: use it, or give more labels or unlabelled text.'
 
-# %% ../nbs/45_ensemble.ipynb #79ca16dd
+# %% ../nbs/45_ensemble.ipynb #c51a60de
 class _Clock(Callback):
     "Time a few steps, then stop"
     order = 99
@@ -260,6 +262,7 @@ class _Job:
         clas = classifier_learner(self.clas_dls(d=='bwd'), None, self.recipe.clas, config=sizes, cbs=own['clas'], **kw['clas'])
         learns = {'clas':clas}
         if not self.as_is: learns['lm'] = lm_learner(self.lm_dls(d=='bwd'), bundle, self.recipe.lm, self.config, cbs=own['lm'], **kw['lm'])
+        self.size = 4*sum(p.numel() for p in next(iter(learns.values())).model.parameters()) # bytes of a model
         for k,l in learns.items(): getattr(self.recipe, k).stages(n_groups(l)) # raises where rates don't fit the model's groups
         return {k:(token_seconds(l), n_groups(l)) for k,l in learns.items()}
 
@@ -293,7 +296,7 @@ def plan(self:_Job, seconds, minutes, say):
     elif not minutes and total>600: say("To take less, give the minutes you have, minutes=20 or --minutes 20: epochs are then fewer.")
     return Plan(seconds)
 
-# %% ../nbs/45_ensemble.ipynb #a4f9e48c
+# %% ../nbs/45_ensemble.ipynb #3580cc0f
 @delegates(TextCorpus.from_df, but=['df','text_col','label_col','unlabeled','valid_pct','seed'], keep=True)
 def ulmfit(
     df, # One row for each document: a `DataFrame`, the path of a table, a `dict` of columns, or a list of (text, label)
@@ -346,6 +349,10 @@ def ulmfit(
     plan = job.plan(seconds, minutes, say) if progress else None
     what = dict(phase='ulmfit', corpus=corpus.key, classes=corpus.classes, seed=int(seed), backwards=list(directions), lm_as_is=as_is)
     with open_run(run_dir, job.recipe, resume, **what) as folder:
+        need = job.size*(2*len(bundles)+4) # language models, classifiers, and a checkpoint with Adam's state
+        if folder and (free := shutil.disk_usage(folder).free)<need:
+            raise OSError(f"{str(folder)!r} has room for {free/1e6:,.0f} MB, and the run needs {need/1e6:,.0f}: "
+                          "make room, or name another folder")
         ens = _train(job, folder, int(seed), plan)
         _compare(ens, df[text_col].tolist(), say, folder, rival)
     return ens
@@ -374,7 +381,8 @@ def _train(job, folder, seed, plan):
                                  cbs=job.cbs['lm'], progress=bar('language model'), **job.kw['lm'])
         set_seed(seed)
         learns[d] = finetune_classifier(job.clas_dls(d=='bwd'), lms.get(d, bundle), job.recipe, run_dir=sub('classifier', d),
-                                        resume=bool(folder), model_dir=sub('model', d), cbs=job.cbs['clas'], progress=bar('classifier'), **job.kw['clas'])
+                                        resume=bool(folder), model_dir=sub('model', d), cbs=job.cbs['clas'],
+                                        progress=bar('classifier'), **job.kw['clas'])
     ens = Ensemble(learns.get('fwd'), learns.get('bwd'))
     ens.corpus,ens.lms = job.corpus,lms
     return ens

@@ -10,7 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from cycler import cycler
 
-# %% ../nbs/00_plots.ipynb #af767f13
+# %% ../nbs/00_plots.ipynb #cc53fb8e
 COLOURS = {'both':'#0072B2', 'forward':'#56B4E9', 'backward':'#009E73', 'TF-IDF':'#D55E00', 'train':'#56B4E9', 'valid':'#D55E00'}
 THEME = {'axes.prop_cycle':cycler(color=['#0072B2','#D55E00','#009E73','#CC79A7','#E69F00','#56B4E9','#000000']), 'figure.dpi':100,
          'savefig.dpi':150, 'axes.spines.top':False, 'axes.spines.right':False, 'axes.grid':True, 'grid.alpha':.25, 'axes.axisbelow':True,
@@ -19,13 +19,15 @@ THEME = {'axes.prop_cycle':cycler(color=['#0072B2','#D55E00','#009E73','#CC79A7'
 def axes_of(ax=None, figsize=(5,3.5)):
     "Return `ax`, or the axes of a new figure in the theme"
     if ax is not None: return ax
-    with plt.rc_context(THEME): return plt.subplots(figsize=figsize, layout='constrained')[1]
+    return figure(1, *figsize)[1][0]
 
 def figure(n:int=1, width=5., height=3.5):
-    "Return a figure and its `n` axes, side by side, in the theme"
+    "Return a figure and its `n` axes, up to three in a row, in the theme"
+    cols = n if n<4 else 2
+    rows = -(-n//cols)
     with plt.rc_context(THEME):
-        fig,axs = plt.subplots(1, n, figsize=(width*n, height), squeeze=False, layout='constrained')
-    return fig,list(axs[0])
+        fig,axs = plt.subplots(rows, cols, figsize=(width*cols, height*rows), squeeze=False, layout='constrained')
+    return fig,list(axs.flat)
 
 def plot_intervals(
     table, # A `DataFrame` with a row for each model: its value, then `low` and `high`

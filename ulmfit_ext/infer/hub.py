@@ -12,7 +12,7 @@ from fastcore.all import delegates, patch
 from .predict import NAMES, Predictor, load_predictor, model_folder, read_bundles, read_calibration
 from ..ensemble import Ensemble
 
-# %% ../../nbs/49_infer.hub.ipynb #22661d6f
+# %% ../../nbs/49_infer.hub.ipynb #920c4699
 _CARD = '''---
 library_name: ulmfit_ext
 pipeline_tag: text-classification
@@ -45,7 +45,8 @@ _TASK = {'single':'gives one label to a text', 'multi':'gives any number of labe
 def _row(b):
     "What a bundle says of itself, for the card"
     sizes = f"{b.sizes['emb_sz']}, {b.sizes['n_hid']}, {b.sizes['n_layers']} layers"
-    return {'model':NAMES[b.direction], 'words':f'{len(b.vocab):,}', 'sizes':sizes, **{k:f'{v:.4g}' for k,v in b.config.get('metrics', {}).items()}}
+    metrics = {k:f'{v:.4g}' for k,v in b.config.get('metrics', {}).items()}
+    return {'model':NAMES[b.direction], 'words':f'{len(b.vocab):,}', 'sizes':sizes, **metrics}
 
 def model_card(
     folder, # From `Ensemble.export`, or a run

@@ -44,7 +44,7 @@ def plot_confusion(
     ax.set(title=title, xlabel='prediction', ylabel='label')
     return ax
 
-# %% ../../nbs/43_infer.report.ipynb #4398d20d
+# %% ../../nbs/43_infer.report.ipynb #a9875f0f
 class Report(pd.DataFrame):
     "Errors with intervals, one row for each model; and figures by class, and the texts that were most confidently wrong"
     _metadata = ['outputs','y','task','labels','texts','name','probs','thresh','thresholds']
@@ -76,7 +76,8 @@ class Report(pd.DataFrame):
         how = dict(labels=range(len(self.labels)), zero_division=0)
         rows = np.array(precision_recall_fscore_support(self.y, pred, **how)).T.tolist()
         means = ['macro','weighted'] + ['micro']*(self.task=='multi')
-        rows += [[*precision_recall_fscore_support(self.y, pred, average=m, **how)[:3], sum(r[3] for r in rows[:len(self.labels)])] for m in means]
+        total = sum(r[3] for r in rows)
+        rows += [[*precision_recall_fscore_support(self.y, pred, average=m, **how)[:3], total] for m in means]
         index = pd.Index([*self.labels, *(f'{m} avg' for m in means)], dtype=object)
         return pd.DataFrame(rows, index, ['precision','recall','F1','support']).astype({'support':int})
 

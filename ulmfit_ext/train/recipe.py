@@ -137,7 +137,7 @@ def schedule_kwargs(self:Phase, n_stages) -> dict:
     def each(v): return (v[:1]*n_stages+v)[-n_stages:] if isinstance(v, tuple) else v
     return dict(schedule=self.schedule, cut_frac=each(self.cut_frac), ratio=each(self.ratio), formula=self.formula)
 
-# %% ../../nbs/03_train.recipe.ipynb #890bd6b3
+# %% ../../nbs/03_train.recipe.ipynb #a6bb2dad
 PRETRAINING = Phase(lr=4e-3, epochs=1, factor=1., formula='scripts', mom=.8, bs=32,
                     output_p=.04, hidden_p=.03, input_p=.04, embed_p=.005, weight_p=.05)
 
@@ -160,7 +160,8 @@ class Recipe:
         "Read what `to_json` wrote; raise `ValueError` for anything else"
         try: d = json.loads(text)
         except RecursionError as e: raise ValueError("the recipe is nested too deep: expected name, lm, clas and pre") from e
-        if not isinstance(d, dict) or set(d)!={'name','lm','clas','pre'}: raise ValueError(f"the recipe has {str(d)[:60]!r}: expected name, lm, clas and pre")
+        if not isinstance(d, dict) or set(d)!={'name','lm','clas','pre'}:
+            raise ValueError(f"the recipe has {str(d)[:60]!r}: expected name, lm, clas and pre")
         known = {f.name for f in fields(Phase)}
         for k in ('lm','clas','pre'):
             if unknown := set(d[k])-known: raise ValueError(f"{k!r} of the recipe has {sorted(unknown)}: expected some of {sorted(known)}")
