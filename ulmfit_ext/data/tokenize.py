@@ -5,10 +5,11 @@
 # %% auto #0
 __all__ = ['RULES', 'clean', 'tokenizer_settings', 'rules_of', 'PieceTokenizer', 'tokenize', 'Encoder']
 
-# %% ../../nbs/10_data.tokenize.ipynb #27c5c725
+# %% ../../nbs/10_data.tokenize.ipynb #0165261f
 import os, re
 from collections import defaultdict, deque
 from concurrent.futures import ProcessPoolExecutor
+from functools import cache
 from importlib.util import find_spec
 from itertools import chain, islice
 from threading import Lock
@@ -139,7 +140,7 @@ def _parts(text, chars=100_000):
 def _texts(tok, text): return [text[i:i+n] for i,n in zip(*tok(text).to_array(['IDX','LENGTH']).T.tolist())] # faster than `Token.text`
 def _shown(toks): return tuple(t.replace(' ', '▁') for t in toks) # as fastai's rules for tokens do
 
-# %% ../../nbs/10_data.tokenize.ipynb #d41883d6
+# %% ../../nbs/10_data.tokenize.ipynb #e573591b
 @patch
 def _learn(self:PieceTokenizer, pieces):
     "Remember the tokens of new `pieces`, and which of them may be an end of a border"
@@ -159,20 +160,17 @@ def _learn(self:PieceTokenizer, pieces):
     self._chars += sum(map(len, pieces))+50*len(pieces) # spaCy keeps each string, and one takes about 50 bytes more
 
 @patch
-def _plainly(self:PieceTokenizer, pieces):
-    "Tokens of `pieces` without special cases"
-    return [t for p in pieces for t in _texts(self._plain, self._rule(p))]
-
-@patch
 def _joined(self:PieceTokenizer, pieces):
     "True if a special case reaches over a border between two of `pieces`, or a space joins white space"
+    plain = cache(lambda p: _texts(self._plain, self._rule(p))) # tokens without special cases
+    def toks(some): return [t for p in some for t in plain(p)]
     for i in [i for i,p in enumerate(pieces) if p in self._starts and i]:
         a,b = pieces[i-1:i+1]
         if a.isspace() and self._rule(b)[0]==' ': return True
         if a not in self._ends: continue
-        border = self._ends[a] or self._plainly([a])[-1],self._starts[b] or self._plainly([b])[0]
+        border = self._ends[a] or plain(a)[-1],self._starts[b] or plain(b)[0]
         if border not in self._borders: continue
-        a,b = self._plainly(pieces[max(i-self._reach, 0):i]),self._plainly(pieces[i:i+self._reach])
+        a,b = toks(pieces[max(i-self._reach, 0):i]),toks(pieces[i:i+self._reach])
         if any(tuple(a[-n:]+b[:len(case)-n])==case for n,case in self._borders[border]): return True
     return False
 

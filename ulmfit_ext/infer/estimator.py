@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['ULMFiTClassifier']
 
-# %% ../../nbs/47_infer.estimator.ipynb #e73bbae0
+# %% ../../nbs/47_infer.estimator.ipynb #0967ebd0
 from pathlib import Path
 import numpy as np
 import pandas as pd
@@ -14,13 +14,13 @@ from sklearn.utils import check_random_state
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
-from ..models.bundle import pretrained as get_pretrained
+from ..models.bundle import Bundle, pretrained as get_pretrained
 from ..data.corpus import TextCorpus
 from ..lm import finetune_lm
 from .predict import as_texts, bundle_predictor
 from ..ensemble import ulmfit
 
-# %% ../../nbs/47_infer.estimator.ipynb #45c0a398
+# %% ../../nbs/47_infer.estimator.ipynb #e59f2cce
 class ULMFiTClassifier(ClassifierMixin, BaseEstimator):
     "ULMFiT for scikit-learn: texts and labels in, labels and probabilities out"
     def __init__(self,
@@ -98,10 +98,14 @@ class ULMFiTClassifier(ClassifierMixin, BaseEstimator):
         return self
 
     def _lm_kwargs(self): return dict(epochs=self.lm_epochs, config=self.config)
-    def __getstate__(self): return {k:v for k,v in super().__getstate__().items() if k!='predictor_'} # made anew from the bundles
+    def __getstate__(self): # bundles as plain data; the predictor is made anew
+        state = {k:v for k,v in super().__getstate__().items() if k!='predictor_'}
+        return {**state, **({'bundles_':{k:vars(b) for k,b in self.bundles_.items()}} if 'bundles_' in state else {})}
     def __setstate__(self, state):
         super().__setstate__(state)
-        if 'bundles_' in state: self._load()
+        if 'bundles_' not in state: return
+        self.bundles_ = {k:Bundle(**b) for k,b in self.bundles_.items()}
+        self._load()
 
 def _texts(X): return as_texts(column_or_1d(np.asarray(X, dtype=object)))
 def _seed(r): return int(r) if isinstance(r, (int, np.integer)) else int(check_random_state(r).randint(2**31-1))
