@@ -162,7 +162,7 @@ def _written(clf, rep, out, began):
     files = ', '.join(sorted(p.name for p in out.iterdir() if not p.name.startswith('.')))
     print(f'\n{duration(time.time()-began)}. Written to {out}: {files}\nTry:  ulmfit predict {out} FILE')
 
-# %% ../nbs/70_cli.ipynb #8342c46e
+# %% ../nbs/70_cli.ipynb #fbace4b4
 @app.command()
 def pretrain(
     files:Annotated[list[Path], typer.Argument(metavar='FILES...', help="General text: .txt files, folders of them, or tables.")],
@@ -196,6 +196,8 @@ def pretrain(
             if b and b.config['tokenizer'] and b.config['tokenizer']['lang']!=lang:
                 raise ValueError(f"the model was trained on {b.config['tokenizer']['lang']!r}, --lang is {lang!r}: "
                                  "use a model of the same language")
+        if words and bundle: # which `pretrain_lm` would find after tokenising
+            raise ValueError("--embeddings and --pretrained are both given: a pretrained model has its own embeddings, so leave one out")
         print('Reading and tokenising', flush=True)
         how = dict(max_tokens=max_tokens, seed=seed, lang=lang, max_vocab=max_vocab, encoding=encoding)
         corpus = TextCorpus.from_files(files, text_col, valid, **how)
