@@ -374,3 +374,17 @@ def test_the_verdict_is_mcnemars_and_counts_thresholds():
 def test_a_forged_calibration_is_refused(bad, tmp_path):
     (tmp_path/'calibration.json').write_text(bad)
     with pytest.raises(ValueError, match='is damaged'): Calibration.read(tmp_path/'calibration.json', 'single', 2)
+
+
+def test_an_explanation_in_bf16(single):
+    pytest.importorskip('captum')
+    e = load_predictor(single[1], 'bf16').explain('the sailor saw the boat')
+    assert np.isfinite(e.values).all() and len(e.values)==len(e.tokens)
+
+
+def test_tables_of_a_model_with_several_text_columns(single):
+    pred = load_predictor(single[1])
+    pred.fields = ['xxfld', 'title', 'body']
+    df = pd.DataFrame(dict(title=['a boat', 'a farm', 'a pier'], body=['today', 'early', 'at noon']))
+    got = pred.to_frame(df)
+    assert len(got)==3 and got.prediction.tolist()==pred.predict(df)

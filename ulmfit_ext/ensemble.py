@@ -296,7 +296,7 @@ def plan(self:_Job, seconds, minutes, say):
     elif not minutes and total>600: say("To take less, give the minutes you have, minutes=20 or --minutes 20: epochs are then fewer.")
     return Plan(seconds)
 
-# %% ../nbs/45_ensemble.ipynb #3580cc0f
+# %% ../nbs/45_ensemble.ipynb #0c94bb28
 @delegates(TextCorpus.from_df, but=['df','text_col','label_col','unlabeled','valid_pct','seed'], keep=True)
 def ulmfit(
     df, # One row for each document: a `DataFrame`, the path of a table, a `dict` of columns, or a list of (text, label)
@@ -347,7 +347,8 @@ def ulmfit(
     elif minutes: job.recipe = _fit_epochs(job.recipe, lambda r: job.expected(r, rates), minutes)
     seconds = job.expected(job.recipe, rates)
     plan = job.plan(seconds, minutes, say) if progress else None
-    what = dict(phase='ulmfit', corpus=corpus.key, classes=corpus.classes, seed=int(seed), backwards=list(directions), lm_as_is=as_is)
+    what = dict(phase='ulmfit', corpus=corpus.key, classes=corpus.classes, seed=int(seed), backwards=list(directions))
+    if as_is: what['lm_as_is'] = True
     with open_run(run_dir, job.recipe, resume, **what) as folder:
         need = job.size*(2*len(bundles)+4) # language models, classifiers, and a checkpoint with Adam's state
         if folder and (free := shutil.disk_usage(folder).free)<need:

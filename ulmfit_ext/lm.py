@@ -114,7 +114,7 @@ def lm_learner(
     learn.starts_from = None if bundle is None else state_hash(bundle.state)
     return learn
 
-# %% ../nbs/30_lm.ipynb #1f9e2a5a
+# %% ../nbs/30_lm.ipynb #20f952f7
 def choose_recipe(recipe, meta):
     "Return the given recipe, or the one that the starting weights name in `meta`"
     return get_recipe(recipe if recipe is not None else (meta or {}).get('finetune_recipe', 'default'))
@@ -177,7 +177,7 @@ def train_phase(
             set_random(meta['random'], tensors['random'])
             learn.meta.update(trained_with=recipe.name, metrics=meta['metrics'])
             history = pd.DataFrame(tensors['history']['rows'].numpy(), columns=meta['columns'])
-            set_history(learn, history.astype(dict(stage=int, epoch=int, step=int)), meta['rows'])
+            set_history(learn, history.astype(dict(stage=int, epoch=int, step=int)), meta.get('rows', []))
             return learn
         log = fit_phase(learn, getattr(recipe, name), folder, cbs, progress)
         learn.meta.update(trained_with=recipe.name, metrics=log.metrics)

@@ -233,7 +233,7 @@ def tokenize(
             yield from ahead.popleft().result()
             ahead += [pool.submit(_work, o) for o in islice(chunks, 1)]
 
-# %% ../../nbs/10_data.tokenize.ipynb #611c97fe
+# %% ../../nbs/10_data.tokenize.ipynb #7c97268d
 class Encoder:
     "Turn texts into arrays of token ids"
     def __init__(self,
@@ -249,8 +249,11 @@ class Encoder:
 
     def tokens(self,
         texts # Iterable of `str`
-    ): # Iterator of lists of tokens
+    ) -> list: # A list of tokens for each text
         "Tokenise `texts`"
+        return list(self._each(texts))
+
+    def _each(self, texts):
         if self._pid!=os.getpid(): self.__setstate__(self.__getstate__()) # a forked process may have a lock that nobody releases
         with self._lock: yield from self._tok(texts)
 
@@ -258,7 +261,7 @@ class Encoder:
         texts # Iterable of `str`
     ) -> list: # One int64 array for each text
         "Tokenise and number `texts`; unknown words are 0"
-        return [np.fromiter((self.o2i.get(t, 0) for t in toks), np.int64) for toks in self.tokens(texts)]
+        return [np.fromiter((self.o2i.get(t, 0) for t in toks), np.int64) for toks in self._each(texts)]
 
     def __getstate__(self): return self.vocab,self.settings,self.max_chars # locks can't be pickled
     def __setstate__(self, state): self.__init__(*state)

@@ -145,7 +145,7 @@ def plot(self:Explanation, n:int=15, ax=None):
     ax.grid(axis='y', visible=False)
     return ax
 
-# %% ../../nbs/42_infer.explain.ipynb #ad2e4a17
+# %% ../../nbs/42_infer.explain.ipynb #4d1b1a7e
 def _reader(model, n):
     "A copy of `model` that shares its weights, reads `n` tokens at once, and takes embeddings from its encoder's attribute `emb`"
     model = copy.copy(model)
@@ -184,7 +184,7 @@ def _gradients(model, ids, vocab, task, i, n_steps):
         if n>n_steps and n*len(ids)>100_000: break # minutes
         parts = IntegratedGradients(f).attribute(emb, start, n_steps=int(n), internal_batch_size=at_once).sum(-1)[0]
         if abs(parts.sum().item()-change)<=.01+.02*abs(change): break
-    return parts.detach().cpu().numpy(),change
+    return parts.detach().float().cpu().numpy(),change # numpy has no bf16
 
 def _occlusion(model, ids, vocab, task, i, bs=64):
     "The fall of output `i`'s log-odds as each token becomes unknown, and the change of all"
@@ -216,7 +216,7 @@ def explain(self:Predictor,
         raise ValueError(f"target is {target!r}: expected one of {self.labels}")
     encoder = getattr(self.encode, 'encode', None)
     if encoder is None: raise ValueError("the predictor does not know its words: use Ensemble.explain, or load_predictor")
-    probs,tokens = self.predict_proba(text),next(encoder.tokens([text]))
+    probs,tokens = self.predict_proba(text),encoder.tokens([text])[0]
     i = 0 if not self.labels else int(probs.argmax()) if target is None else self.labels.index(target)
     parts,change = {},{}
     for k,ids in self.encode([text]).items():

@@ -68,7 +68,7 @@ def as_texts(texts, fields=None) -> list: # Of `str`
         raise TypeError(f"text {bad[0]} of {len(texts)} is {texts[bad[0]]!r}: expected str")
     return texts
 
-# %% ../../nbs/40_infer.predict.ipynb #ca788586
+# %% ../../nbs/40_infer.predict.ipynb #2b1c4d4d
 NAMES = {'fwd':'forward', 'bwd':'backward'}
 
 class Predictor:
@@ -162,7 +162,7 @@ class Predictor:
         "Return `prediction` and a probability `p_LABEL` for each label, or `top_1`, `p_1`, … as columns"
         self._check_options(thresh, abstain)
         if top and not self.labels: raise ValueError(f"top is {top}, but the model answers numbers: leave it out")
-        probs = self.predict_proba(list(texts), progress=False)
+        probs = self.predict_proba([texts] if isinstance(texts, str) else texts, progress=False)
         answers = decode(probs, self.task, self.labels, threshold(self.thresholds, self.name) if thresh is None else thresh, abstain or 0)
         if self.task=='multi' and label_delim is not None: answers = [label_delim.join(map(str, a)) for a in answers]
         best = np.argsort(-probs, 1, kind='stable')[:,:top].T
