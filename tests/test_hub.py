@@ -77,8 +77,13 @@ def python(hub, home, code):
     return subprocess.run([sys.executable, '-W', 'ignore', '-c', code], env=env, capture_output=True, text=True, timeout=120)
 
 
-def test_there_and_back(hub, run, tmp_path):
-    res = python(hub, tmp_path, f"from ulmfit_ext.infer.hub import push_bundle; print(push_bundle({str(run)!r}, 'me/model', notes='Notes of ships.'))")
+@pytest.fixture(scope='module')
+def uploaded(hub, run, tmp_path_factory):
+    return python(hub, tmp_path_factory.mktemp('home'), f"from ulmfit_ext.infer.hub import push_bundle; print(push_bundle({str(run)!r}, 'me/model', notes='Notes of ships.'))")
+
+
+def test_there_and_back(hub, run, uploaded, tmp_path):
+    res = uploaded
     assert res.returncode==0 and f'{hub}/me/model/commit/' in res.stdout, res.stderr[-2000:]
     files = Hub.repos['me/model']
     assert set(files)=={'README.md', 'calibration.json', *(f'{d}/{f}' for d in ('fwd', 'bwd') for f in ('config.json', 'vocab.json', 'model.safetensors'))}
@@ -90,7 +95,7 @@ def test_there_and_back(hub, run, tmp_path):
     np.testing.assert_allclose(json.loads(res.stdout), want, rtol=1e-6)
 
 
-def test_a_forged_model_is_refused(hub, run, tmp_path):
+def test_a_forged_model_is_refused(hub, uploaded, tmp_path):
     files = dict(Hub.repos['me/model'])
     Hub.repos['me/forged'] = {**files, 'fwd/model.safetensors':files['fwd/model.safetensors'][:-1]+b'x', '../evil':b'x'}
     res = python(hub, tmp_path, "from ulmfit_ext.infer.hub import from_hub; from_hub('me/forged')")
