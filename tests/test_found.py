@@ -163,6 +163,14 @@ def test_each_class_has_a_document_to_train_on():
             assert seen==set(c.classes) and len(c.train)+len(c.valid)==200
 
 
+def test_the_only_document_of_a_class_is_trained_on():
+    df = pd.DataFrame(dict(text=[f'thing {i} is here' for i in range(63)], label=['a']*30+['b']*30+['c','d','d']))
+    for seed in range(10):
+        with pytest.warns(UserWarning, match=r"1 of 4 classes of the data have a single document \('c' is one\)"):
+            c = TextCorpus.from_df(df, label_col='label', seed=seed, valid_pct=.3)
+        assert {c.labels[i] for i in c.train}==set(c.classes) and 60 not in c.valid and len(c.valid)>15
+
+
 def test_all_rows_can_train(tmp_path):
     clf = ulmfit(notes(60), **{**KW, 'valid_pct':0, 'run_dir':tmp_path/'run'})
     assert len(clf.corpus.train)==60 and not (tmp_path/'run'/'results.csv').exists()
@@ -299,7 +307,10 @@ def test_new_data_in_any_form(trained):
         for items in (new.text, new, new[['text']], new.text.values): torch.testing.assert_close(learn.get_preds(dl=learn.dls.test_dl(items))[0], want)
         with learn.no_logging(): got = learn.validate(dl=learn.dls.test_dl(new, with_labels=True))
     assert 100*(1-got[1])==pytest.approx(ens.report(new.text, new.label).errors['error %'].iloc[0], abs=1e-3)
-    assert copy.deepcopy(learn).predict('a boat')[0]==learn.predict('a boat')[0]
+    other = copy.deepcopy(learn)
+    with other.no_bar(), other.no_logging(): other.fit(1, 1e-9)
+    for l in (other, copy.deepcopy(other)): assert l.predict('a boat')[0]==learn.predict('a boat')[0]
+    for row in (new.iloc[3], new.iloc[3].to_dict()): torch.testing.assert_close(learn.predict(row)[2], learn.predict(new.text.iloc[3])[2])
 
 
 def test_tables_in_any_form(tmp_path):

@@ -106,7 +106,7 @@ def read_table(
     "Read a table by its file's ending; raise `ValueError` for one that can't be read"
     return next(tables_of(path, encoding, dtype, None, sep, quoting))
 
-# %% ../../nbs/11_data.corpus.ipynb #563cda03
+# %% ../../nbs/11_data.corpus.ipynb #27139c45
 def _rows(bad, first=0): return f"{int(bad.sum())} of {len(bad)} rows, the first is row {first+int(np.argmax(bad))}"
 
 def check_texts(
@@ -182,8 +182,10 @@ def check_labels(
     labels = [_item(o) for o in col]
     _one_type(labels, name)
     if len(count := Counter(labels))<2 and not new: raise ValueError(f"{name} are all {labels[0]!r}: expected at least two classes")
-    if rare := [k for k,n in count.items() if n<2 and not new]:
-        raise ValueError(f"class {rare[0]!r} of {what} has a single document: expected at least two; add some, or drop it")
+    if (rare := [k for k,n in count.items() if n<2]) and not new:
+        what = f"{len(rare)} of {len(count)} classes of {what} have a single document ({rare[0]!r} is one)"
+        if 2*len(rare)>len(count): raise ValueError(f"{what}: expected at least two of most; name the column of labels with label_col")
+        warnings.warn(f"{what}: it is trained on, and nothing can be validated on")
     return labels,sorted(count),'single'
 
 # %% ../../nbs/11_data.corpus.ipynb #fcfed8d8
@@ -309,7 +311,7 @@ def summary(self:TextCorpus) -> pd.DataFrame:
     parts = dict(train=self.train, valid=self.valid, unlabeled=self.unlabeled)
     return pd.DataFrame({k:row(v) for k,v in parts.items() if len(v)}).T
 
-# %% ../../nbs/11_data.corpus.ipynb #091d325d
+# %% ../../nbs/11_data.corpus.ipynb #8a80b188
 def _each(label, task): return [label] if task=='single' else label
 
 def _split(n, labels, task, valid_pct, seed):
@@ -318,8 +320,11 @@ def _split(n, labels, task, valid_pct, seed):
     n_valid = round(n*valid_pct)
     if not 0<valid_pct<1 or not 0<n_valid<n:
         raise ValueError(f"valid_pct={valid_pct} of {n} documents leaves {n_valid} for validation, {n-n_valid} for training: expected both")
-    strata = labels if task=='single' and min(n_valid, n-n_valid)>=len(set(labels)) else None
-    train,valid = map(np.sort, train_test_split(np.arange(n), test_size=n_valid, random_state=seed, stratify=strata))
+    count = Counter(labels) if task=='single' else {}
+    pool = np.array([i for i in range(n) if not count or count[labels[i]]>1]) # the only document of a class is for training
+    strata = [labels[i] for i in pool] if count and min(n_valid, len(pool)-n_valid)>=len(count) else None
+    train,valid = map(np.sort, train_test_split(pool, test_size=n_valid, random_state=seed, stratify=strata))
+    train = np.union1d(train, np.setdiff1d(np.arange(n), pool))
     if task in ('single','multi'): # what validation alone has goes over to training
         seen,moved = {l for i in train for l in _each(labels[i], task)},[]
         for i in valid:

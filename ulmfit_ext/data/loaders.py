@@ -7,14 +7,14 @@ __all__ = ['SPACE', 'MAX_TOKENS', 'bos_of', 'tokenizer_of', 'settings_of', 'Labe
            'CorpusNumericalize', 'ReverseText', 'CorpusDataLoaders', 'CorpusLabel', 'CorpusDatasets', 'SeededPasses',
            'CorpusLMDL', 'batch_sizes', 'DocumentDL', 'mix_documents']
 
-# %% ../../nbs/12_data.loaders.ipynb #c923e543
+# %% ../../nbs/12_data.loaders.ipynb #2bfffaf2
 import math
 from copy import copy
 from itertools import islice, takewhile
 import numpy as np
 import pandas as pd
 import torch
-from fastcore.all import L, patch
+from fastcore.all import L, is_listy, patch
 from torch import nn
 from fastai.data.core import DataLoaders, Datasets, TfmdDL
 from fastai.data.transforms import Categorize, ColReader, MultiCategorize, OneHotEncode, RegressionSetup, ToTensor
@@ -68,7 +68,7 @@ def labels(self:DataLoaders) -> list:
     "Classes by number; `None` for regression"
     return None if self.task in ('lm','regression') else [o.item() if isinstance(o, np.generic) else o for o in self.vocab[1]]
 
-# %% ../../nbs/12_data.loaders.ipynb #b742ff3f
+# %% ../../nbs/12_data.loaders.ipynb #06a35464
 def _cuts(tok): # what a spaCy tokenizer goes by
     searches = ('prefix_search','suffix_search','infix_finditer','token_match','url_match')
     return [getattr(tok, 'rules', None), *(getattr(getattr(tok, k, None), '__self__', None) for k in searches)]
@@ -136,6 +136,7 @@ class CorpusDataLoaders(DataLoaders):
     "fastai's `DataLoaders`, whose `test_dl` takes tables, `Series` and lists of texts"
     def test_dl(self, test_items, rm_type_tfms=None, with_labels=False, **kwargs):
         columns = getattr(self.train_ds.tokenizer.corpus, 'columns', {})
+        if is_listy(test_items) and test_items and isinstance(test_items[0], (pd.Series,dict)): test_items = pd.DataFrame(list(test_items)) # rows
         if isinstance(test_items, pd.DataFrame):
             texts = check_texts(test_items, columns.get('text_col', 'text'), 'the table')
             if with_labels:

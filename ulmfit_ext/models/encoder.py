@@ -24,7 +24,7 @@ def left_align(
     x = x.gather(1, (~real).long().argsort(dim=1, stable=True))[order]
     return x[:,:max(int(lens[0]) if len(lens) else 0, 1)],lens,order
 
-# %% ../../nbs/20_models.encoder.ipynb #d602ff95
+# %% ../../nbs/20_models.encoder.ipynb #966dcf0e
 def drop_weights(
     w:torch.Tensor, # Weights
     p:float # Part of them to drop, on a CPU rounded to a 65,536th
@@ -40,11 +40,15 @@ class FastWeightDropout(WeightDropout):
     def _setweights(self):
         if not self.training: return super()._setweights()
         for name in self.layer_names: setattr(self.module, name, drop_weights(getattr(self, f'{name}_raw'), self.weight_p))
+    def reset(self):
+        with torch.no_grad(): super().reset() # else `deepcopy` of a learner would fail
 
 def draw_faster(model):
-    "Let each `WeightDropout` in `model` draw its mask by `drop_weights`"
+    "Let each `WeightDropout` in `model` draw its mask by `drop_weights`, and be copied by `deepcopy`"
     for m in model.modules():
-        if type(m) is WeightDropout: m.__class__ = FastWeightDropout
+        if type(m) is not WeightDropout: continue
+        m.__class__ = FastWeightDropout
+        m.reset()
     return model
 
 # %% ../../nbs/20_models.encoder.ipynb #7ad2bcfd
@@ -139,7 +143,7 @@ class Units(nn.Module):
         self.register_buffer('sd', torch.ones(n_out))
     def forward(self, x): return self.mean+self.sd*x.float() # in half precision the mean would swallow the rest
 
-# %% ../../nbs/20_models.encoder.ipynb #f474a2af
+# %% ../../nbs/20_models.encoder.ipynb #004bd651
 def scaled_config(
     config:dict, # AWD-LSTM's sizes and dropouts, as fastai's `config`
     drop_mult:float=1. # Multiplies all dropouts
@@ -165,7 +169,7 @@ def text_classifier(
     config = scaled_config({**awd_lstm_clas_config, **(config or {}), 'pad_token':pad_idx})
     lin_ftrs = [50] if lin_ftrs is None else list(lin_ftrs)
     ps = [config.pop('output_p'), *([.1]*len(lin_ftrs) if ps is None else ps)]
-    encoder = DocumentEncoder(seq_len, AWD_LSTM(vocab_sz, **config), pad_idx, max_len)
+    encoder = DocumentEncoder(seq_len, draw_faster(AWD_LSTM(vocab_sz, **config)), pad_idx, max_len)
     head = PooledClassifier([3*config['emb_sz'], *lin_ftrs, n_out], ps, seq_len, y_range)
     if units: head.layers.append(Units(n_out))
     return SequentialRNN(encoder, head)
