@@ -77,7 +77,7 @@ def _own_cbs(precision, softmax=None):
     from ulmfit_ext.models.loss import BlockLoss
     return ([] if precision=='auto' else [AutoPrecision(precision)]) + ([] if softmax is None else [BlockLoss(softmax)])
 
-# %% ../nbs/70_cli.ipynb #a0dcb531
+# %% ../nbs/70_cli.ipynb #ecd10417
 _text_col = Annotated[str, typer.Option(help="Column with the texts.")]
 _label_col = Annotated[str, typer.Option(help="Column with the labels.")]
 _encoding = Annotated[str, typer.Option(help="Encoding of text files.")]
@@ -87,6 +87,8 @@ _seed = Annotated[int, typer.Option(help="The same seed gives the same result on
 _recipe = Annotated[Optional[str], typer.Option(help="'default', 'paper', 'scripts', 'fastai', or a .json file.")]
 _precision = Annotated[Literal['auto','bf16','fp32'], typer.Option(help="Number format; 'auto' is bf16 where that is faster.")]
 _resume = Annotated[bool, typer.Option('--resume', help="Go on with the run in that folder.")]
+_parallel = Annotated[Optional[bool], typer.Option('--parallel/--no-parallel',
+                                                   help="Train both directions at once. Default: where there are two cores.")]
 _size_help = "Sizes of a model from scratch: embedding, hidden, layers. Default: 256,640,3."
 
 @app.command()
@@ -108,7 +110,7 @@ def train(
     direction:Annotated[Direction, typer.Option(help="Read forward, backward, or both and average.")]='both',
     lang:_lang='en', encoding:_encoding='utf-8', sep:_sep=None, seed:_seed=42, precision:_precision='auto',
     out:Annotated[Optional[Path], typer.Option(help="New folder for model and results. Default: TRAIN's name with -ulmfit.")]=None,
-    resume:_resume=False,
+    parallel:_parallel=None, resume:_resume=False,
 ):
     "Train a classifier on a table of texts and labels. Unlabelled text helps: give all you have."
     with _for_people():
@@ -135,11 +137,16 @@ def train(
         lm_kwargs,clas_kwargs = ({} if e is None else dict(epochs=e) for e in (lm_epochs, epochs))
         clf = ulmfit(df, text_col, label_col, extra, start, recipe, _backwards[direction], valid_pct, seed=seed, minutes=minutes,
                      lm_kwargs=dict(lm_kwargs, config=config), clas_kwargs=clas_kwargs, run_dir=out, resume=resume,
-                     cbs=_own_cbs(precision),
+                     cbs=_own_cbs(precision), parallel=_at_once(parallel, direction),
                      valid_col=None if valid is None else 'is_valid', lang=lang, label_delim=label_delim, regression=regression or None)
         if tst is not None: rep = _tested(clf, clf.report(texts, tst[[label_col]]), out)
         elif len(clf.corpus.valid): rep = clf.report()
         _written(clf, rep, out, began)
+
+def _at_once(parallel, direction):
+    from ulmfit_ext.train.parallel import n_threads
+    if parallel and direction!='both': raise ValueError(f"--parallel with --direction {direction}: expected both directions")
+    return direction=='both' and n_threads()>1 if parallel is None else parallel
 
 def _tested(clf, rep, out):
     "Print and write results on documents for testing"
@@ -398,13 +405,13 @@ def cache(clear:Annotated[bool, typer.Option('--clear', help="Remove it.")]=Fals
             for f in folders: shutil.rmtree(f)
         print(f"{len(folders)} corpora, {size/1e6:.0f} MB, in {cache_folder()}{': removed' if clear else ''}")
 
-# %% ../nbs/70_cli.ipynb #349a626e
+# %% ../nbs/70_cli.ipynb #51c243cd
 @app.command()
 def demo(
     out:Annotated[Path, typer.Option(help="New folder for model, results and plots.")]=Path('demo'),
     n_each:Annotated[int, typer.Option(min=250, help="Passages of each of the four kinds.")]=600,
     direction:Annotated[Direction, typer.Option(help="Read forward, backward, or both and average.")]='both',
-    seed:_seed=42, resume:_resume=False,
+    seed:_seed=42, parallel:_parallel=None, resume:_resume=False,
 ):
     "Try ULMFiT on text that is on this machine already: passages of documentation. Minutes, offline."
     with _for_people():
@@ -418,6 +425,6 @@ def demo(
         rank = df.groupby('label').cumcount()
         test,labeled,unlabeled = df[rank<80],df[(rank>=80)&(rank<140)],df[rank>=140]
         clf = ulmfit(labeled, unlabeled=unlabeled, valid_pct=.15, backwards=_backwards[direction], seed=seed, run_dir=out,
-                     resume=resume, lm_kwargs=dict(epochs=3), clas_kwargs=dict(epochs=12))
+                     resume=resume, parallel=_at_once(parallel, direction), lm_kwargs=dict(epochs=3), clas_kwargs=dict(epochs=12))
         rep = _tested(clf, clf.report(test.text, test.label), out)
         _written(clf, rep, out, began)

@@ -5,13 +5,14 @@
 # %% auto #0
 __all__ = ['check_aligned', 'Ensemble', 'tfidf_rival', 'verdict', 'token_seconds', 'phase_seconds', 'ulmfit']
 
-# %% ../nbs/45_ensemble.ipynb #9702b4ea
+# %% ../nbs/45_ensemble.ipynb #9cbdd74c
 import json
 import shutil
 import time
 import warnings
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -29,6 +30,7 @@ from .plots import figure, plot_intervals, plot_losses
 from .train.schedule import plot_lrs
 from .train.recipe import get_recipe
 from .train.run import Plan, check_run_dir, duration, new_folder, open_run, write_file
+from .train.parallel import n_threads, side_by_side, torch_threads
 from .train.unfreeze import n_groups, plot_stages
 from .data.corpus import TextCorpus, read_table
 from .models.bundle import pretrained as get_pretrained, save_bundle
@@ -211,7 +213,7 @@ def verdict(
     if d.mean()>0: return 'ULMFiT is ahead of TF-IDF.'
     return 'TF-IDF is ahead of ULMFiT here: use it, or give more labels or unlabelled text.'
 
-# %% ../nbs/45_ensemble.ipynb #c51a60de
+# %% ../nbs/45_ensemble.ipynb #73cda3aa
 class _Clock(Callback):
     "Time a few steps, then stop"
     order = 99
@@ -232,20 +234,23 @@ def phase_seconds(phase, rate, n, n_train, n_valid):
     "Expected seconds of a phase, at `rate` seconds a token; stages with frozen groups are faster"
     return rate*sum(s.n_epoch*(n_train*(1+2*(n-min(s.groups))/n)/3 + n_valid/3) for s in phase.stages(n))
 
-def _fit_epochs(recipe, expected, minutes):
+def _fit_epochs(recipe, seconds, minutes):
     "`recipe` with as many of its epochs as `minutes` allow"
     most = recipe.lm.epochs,recipe.clas.epochs
     for f in np.linspace(1, 0, 51):
         cut = recipe.replace(**{k:dict(epochs=max(int(e*f), 1)) for k,e in zip(('lm','clas'), most)})
-        if sum(expected(cut).values())<=60*minutes: break
+        if seconds(cut)<=60*minutes: break
     return cut
 
 class _Job:
     "What `ulmfit` needs to know of a run: corpus, recipe and options"
-    def __init__(self, corpus, recipe, bundles, config, lm_kwargs, clas_kwargs, cbs, as_is):
+    def __init__(self, corpus, recipe, bundles, config, lm_kwargs, clas_kwargs, cbs, as_is, parallel):
         self.corpus,self.recipe,self.bundles,self.config,self.as_is = corpus,recipe,bundles,config,as_is
+        self.parallel = parallel and len(bundles)>1
         self.kw = {'lm':dict(lm_kwargs or {}), 'clas':dict(clas_kwargs or {})}
         self.cbs = {k:L(cbs)+L(kw.pop('cbs', None)) for k,kw in self.kw.items()}
+        if self.parallel and (own := [cb for cbs in self.cbs.values() for cb in split_cbs(cbs)[1]]):
+            raise ValueError(f"parallel=True trains in other processes, where {type(own[0]).__name__} of yours can't report to you: leave one out")
 
     def lm_dls(self, backwards):
         p = self.recipe.lm
@@ -281,13 +286,19 @@ def expected(self:_Job, recipe, rates):
     return res
 
 @patch
+def seconds(self:_Job, expected):
+    "Of all phases, or of the longer direction's if both train at once"
+    by = [sum(v for k,v in expected.items() if k.endswith(NAMES[d])) for d in self.bundles]
+    return max(by) if self.parallel else sum(by)
+
+@patch
 def plan(self:_Job, seconds, minutes, say):
     "Print documents, phases and the time that they will take"
-    c,total = self.corpus,sum(seconds.values())
+    c,total = self.corpus,self.seconds(seconds)
     classes = f'{len(c.classes)} classes' if c.classes else 'numbers'
     say(f"{len(c.train):,} training and {len(c.valid):,} validation documents, {len(c.unlabeled):,} without label; "
         f"{int(c.lens.sum()):,} tokens; {classes}")
-    say(f"{len(seconds)} phases: {'; '.join(seconds)}")
+    say(f"{len(seconds)} phases: {'; '.join(seconds)}{'. Both directions train at once' if self.parallel else ''}")
     r = self.recipe
     lms = '' if self.as_is else f'Language models read the text {r.lm.epochs} times. '
     say(f"{lms}Classifiers read the text {r.clas.epochs} times (recipe {r.name!r}). "
@@ -296,7 +307,7 @@ def plan(self:_Job, seconds, minutes, say):
     elif not minutes and total>600: say("To take less, give the minutes you have, minutes=20 or --minutes 20: epochs are then fewer.")
     return Plan(seconds)
 
-# %% ../nbs/45_ensemble.ipynb #0c94bb28
+# %% ../nbs/45_ensemble.ipynb #f2b1d46a
 @delegates(TextCorpus.from_df, but=['df','text_col','label_col','unlabeled','valid_pct','seed'], keep=True)
 def ulmfit(
     df, # One row for each document: a `DataFrame`, the path of a table, a `dict` of columns, or a list of (text, label)
@@ -314,6 +325,7 @@ def ulmfit(
     run_dir=None, # A new folder for recipe, models and results; `None` keeps nothing
     resume:bool=False, # Go on with the run in `run_dir`, if there is one? The result is bit-identical to an uninterrupted run
     cbs=None, # More callbacks for all phases
+    parallel:bool=False, # Train forward and backward at once, in two processes with half of the threads each?
     progress=True, # `False` prints nothing
     rival:bool=True, # Train TF-IDF, too, and compare?
     **kwargs # For `TextCorpus.from_df`: `valid_col`, `lang`, `label_delim`, `regression`, ...
@@ -338,24 +350,32 @@ def ulmfit(
     if as_is: lm_kwargs,kwargs = {k:v for k,v in lm_kwargs.items() if k!='epochs'},{'vocab':first.vocab, **kwargs}
     corpus = TextCorpus.from_df(df, text_col, label_col, valid_pct, unlabeled=unlabeled, seed=int(seed), **kwargs)
     config = (lm_kwargs or {}).get('config')
-    job = _Job(corpus, _sized(base, corpus, lm_kwargs, clas_kwargs), bundles, config, lm_kwargs, clas_kwargs, cbs, as_is)
+    job = _Job(corpus, _sized(base, corpus, lm_kwargs, clas_kwargs), bundles, config, lm_kwargs, clas_kwargs, cbs, as_is, parallel)
     for k in ('config','epochs','lr'):
         for kw in job.kw.values(): kw.pop(k, None)
-    started = run_dir is not None and (Path(run_dir)/'run.json').exists()
-    rates = job.rates()
-    if minutes and started: job.recipe = _kept_epochs(job.recipe, run_dir)
-    elif minutes: job.recipe = _fit_epochs(job.recipe, lambda r: job.expected(r, rates), minutes)
-    seconds = job.expected(job.recipe, rates)
-    plan = job.plan(seconds, minutes, say) if progress else None
+    old = _old_run(run_dir)
+    # bits depend on the number of threads, so a run keeps it
+    threads = old.get('threads') or (max(n_threads()//2, 1) if job.parallel else n_threads())
+    job.parallel = job.parallel and 2*threads<=max(n_threads(), 2) # a run that began with all threads goes on with all
     what = dict(phase='ulmfit', corpus=corpus.key, classes=corpus.classes, seed=int(seed), backwards=list(directions))
     if as_is: what['lm_as_is'] = True
-    with open_run(run_dir, job.recipe, resume, **what) as folder:
-        need = job.size*(2*len(bundles)+4) # language models, classifiers, and a checkpoint with Adam's state
-        if folder and (free := shutil.disk_usage(folder).free)<need:
-            raise OSError(f"{str(folder)!r} has room for {free/1e6:,.0f} MB, and the run needs {need/1e6:,.0f}: "
-                          "make room, or name another folder")
-        ens = _train(job, folder, int(seed), plan)
-        _compare(ens, df[text_col].tolist(), say, folder, rival)
+    if not old or 'threads' in old: what['threads'] = threads
+    with torch_threads(threads), TemporaryDirectory() as tmp:
+        rates = job.rates()
+        if minutes and old: job.recipe = _kept_epochs(job.recipe, old)
+        elif minutes: job.recipe = _fit_epochs(job.recipe, lambda r: job.seconds(job.expected(r, rates)), minutes)
+        seconds = job.expected(job.recipe, rates)
+        plan = job.plan(seconds, minutes, say) if progress else None
+        with open_run(run_dir or (Path(tmp)/'run' if job.parallel else None), job.recipe, resume, **what) as folder:
+            need = job.size*(2*len(bundles)+4) # language models, classifiers, and a checkpoint with Adam's state
+            if folder and (free := shutil.disk_usage(folder).free)<need:
+                raise OSError(f"{str(folder)!r} has room for {free/1e6:,.0f} MB, and the run needs {need/1e6:,.0f}: "
+                              "make room, or name another folder")
+            try:
+                if job.parallel: side_by_side(partial(_train_one, job, folder, int(seed), plan and plan.seconds), job.bundles, threads)
+            except KeyboardInterrupt: raise KeyboardInterrupt(run_dir and 'Saved after the last epoch of each direction.' or '') from None
+            ens = _train(job, folder, int(seed), plan) # what two processes have trained is only loaded
+            _compare(ens, df[text_col].tolist(), say, folder, rival)
     return ens
 
 def _sized(recipe, corpus, lm_kwargs, clas_kwargs):
@@ -366,10 +386,20 @@ def _sized(recipe, corpus, lm_kwargs, clas_kwargs):
     bs = max(min(recipe.lm.bs, n//(10*recipe.lm.seq_len)), 1)
     return recipe.replace(lm=dict(bs=bs, **given['lm']), clas=given['clas'])
 
-def _kept_epochs(recipe, run_dir):
+def _old_run(run_dir):
+    "What is known of a run that is resumed"
+    file = run_dir and Path(run_dir)/'run.json'
+    try: return json.loads(file.read_text(encoding='utf8')) if file and file.exists() else {}
+    except ValueError: return {} # `open_run` says so
+
+def _kept_epochs(recipe, old):
     "`recipe` with the epochs that the run began with, which `minutes` may have chosen"
-    old = get_recipe(json.loads((Path(run_dir)/'run.json').read_text(encoding='utf8'))['recipe'])
+    old = get_recipe(old['recipe'])
     return recipe.replace(lm=dict(epochs=old.lm.epochs), clas=dict(epochs=old.clas.epochs))
+
+def _train_one(job, folder, seed, seconds, direction):
+    job.bundles = {direction:job.bundles[direction]}
+    _train(job, folder, seed, seconds and Plan({k:v for k,v in seconds.items() if k.endswith(NAMES[direction])}))
 
 def _train(job, folder, seed, plan):
     sub = (lambda *names: folder.joinpath(*names)) if folder else lambda *names: None
