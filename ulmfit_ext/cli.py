@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Annotated, Literal, Optional
 import typer
 
-# %% ../nbs/70_cli.ipynb #eec10556
+# %% ../nbs/70_cli.ipynb #3ff743e0
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None,
                   context_settings=dict(help_option_names=['-h','--help']),
                   help="Classify text: a language model learns from all your text, then a classifier from your labels.")
@@ -38,6 +38,7 @@ def main(version:Annotated[bool, typer.Option('--version', callback=_version, is
 @contextmanager
 def _for_people():
     "Say errors in one sentence, and after Ctrl-C how to go on"
+    if os.environ.get('RANK', '0')!='0': sys.stdout = open(os.devnull, 'w') # of several processes, the first shows progress
     try:
         with warnings.catch_warnings():
             for w in (DeprecationWarning, FutureWarning): warnings.filterwarnings('ignore', category=w) # of fastai's import
@@ -77,7 +78,7 @@ def _own_cbs(precision, softmax=None):
     from ulmfit_ext.models.loss import BlockLoss
     return ([] if precision=='auto' else [AutoPrecision(precision)]) + ([] if softmax is None else [BlockLoss(softmax)])
 
-# %% ../nbs/70_cli.ipynb #ecd10417
+# %% ../nbs/70_cli.ipynb #dfb350e7
 _text_col = Annotated[str, typer.Option(help="Column with the texts.")]
 _label_col = Annotated[str, typer.Option(help="Column with the labels.")]
 _encoding = Annotated[str, typer.Option(help="Encoding of text files.")]
@@ -159,6 +160,8 @@ def _tested(clf, rep, out):
 
 def _written(clf, rep, out, began):
     "Write plots and report, and say where all is"
+    from ulmfit_ext.train.distributed import is_first
+    if not is_first(): return
     import matplotlib
     matplotlib.use('Agg')
     from ulmfit_ext.train.run import duration
@@ -405,7 +408,7 @@ def cache(clear:Annotated[bool, typer.Option('--clear', help="Remove it.")]=Fals
             for f in folders: shutil.rmtree(f)
         print(f"{len(folders)} corpora, {size/1e6:.0f} MB, in {cache_folder()}{': removed' if clear else ''}")
 
-# %% ../nbs/70_cli.ipynb #51c243cd
+# %% ../nbs/70_cli.ipynb #d4d9dbdd
 @app.command()
 def demo(
     out:Annotated[Path, typer.Option(help="New folder for model, results and plots.")]=Path('demo'),
@@ -428,3 +431,5 @@ def demo(
                      resume=resume, parallel=_at_once(parallel, direction), lm_kwargs=dict(epochs=3), clas_kwargs=dict(epochs=12))
         rep = _tested(clf, clf.report(test.text, test.label), out)
         _written(clf, rep, out, began)
+
+if __name__=='__main__' and '__file__' in globals(): app() # accelerate launch -m ulmfit_ext.cli train reviews.csv

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['check_aligned', 'Ensemble', 'tfidf_rival', 'verdict', 'token_seconds', 'phase_seconds', 'ulmfit']
 
-# %% ../nbs/45_ensemble.ipynb #9cbdd74c
+# %% ../nbs/45_ensemble.ipynb #79b27633
 import json
 import shutil
 import time
@@ -28,6 +28,7 @@ from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import make_pipeline
 from .plots import figure, plot_intervals, plot_losses
 from .train.schedule import plot_lrs
+from .train.distributed import from_first, is_first, n_ranks
 from .train.recipe import get_recipe
 from .train.run import Plan, check_run_dir, duration, new_folder, open_run, write_file
 from .train.parallel import n_threads, side_by_side, torch_threads
@@ -213,7 +214,7 @@ def verdict(
     if d.mean()>0: return 'ULMFiT is ahead of TF-IDF.'
     return 'TF-IDF is ahead of ULMFiT here: use it, or give more labels or unlabelled text.'
 
-# %% ../nbs/45_ensemble.ipynb #73cda3aa
+# %% ../nbs/45_ensemble.ipynb #6b07ff5e
 class _Clock(Callback):
     "Time a few steps, then stop"
     order = 99
@@ -246,7 +247,7 @@ class _Job:
     "What `ulmfit` needs to know of a run: corpus, recipe and options"
     def __init__(self, corpus, recipe, bundles, config, lm_kwargs, clas_kwargs, cbs, as_is, parallel):
         self.corpus,self.recipe,self.bundles,self.config,self.as_is = corpus,recipe,bundles,config,as_is
-        self.parallel = parallel and len(bundles)>1
+        self.parallel = parallel and len(bundles)>1 and n_ranks()==1
         self.kw = {'lm':dict(lm_kwargs or {}), 'clas':dict(clas_kwargs or {})}
         self.cbs = {k:L(cbs)+L(kw.pop('cbs', None)) for k,kw in self.kw.items()}
         if self.parallel and (own := [cb for cbs in self.cbs.values() for cb in split_cbs(cbs)[1]]):
@@ -307,7 +308,7 @@ def plan(self:_Job, seconds, minutes, say):
     elif not minutes and total>600: say("To take less, give the minutes you have, minutes=20 or --minutes 20: epochs are then fewer.")
     return Plan(seconds)
 
-# %% ../nbs/45_ensemble.ipynb #f2b1d46a
+# %% ../nbs/45_ensemble.ipynb #01ee002d
 @delegates(TextCorpus.from_df, but=['df','text_col','label_col','unlabeled','valid_pct','seed'], keep=True)
 def ulmfit(
     df, # One row for each document: a `DataFrame`, the path of a table, a `dict` of columns, or a list of (text, label)
@@ -333,6 +334,7 @@ def ulmfit(
     "ULMFiT from a `DataFrame`: language models and classifiers, forward and backward, and TF-IDF for comparison"
     if backwards not in ('both', True, False): raise ValueError(f"backwards is {backwards!r}: expected 'both', True or False")
     check_run_dir(run_dir, resume)
+    progress = progress and is_first()
     say = print if progress else lambda *a: None
     directions = {'both':('fwd','bwd'), True:('bwd',), False:('fwd',)}[backwards]
     if isinstance(df, (str,Path)): df = read_table(df, dtype={} if kwargs.get('regression') else dict.fromkeys(L(label_col), str))
@@ -353,7 +355,7 @@ def ulmfit(
     job = _Job(corpus, _sized(base, corpus, lm_kwargs, clas_kwargs), bundles, config, lm_kwargs, clas_kwargs, cbs, as_is, parallel)
     for k in ('config','epochs','lr'):
         for kw in job.kw.values(): kw.pop(k, None)
-    old = _old_run(run_dir)
+    old = from_first(_old_run(run_dir))
     # bits depend on the number of threads, so a run keeps it
     threads = old.get('threads') or (max(n_threads()//2, 1) if job.parallel else n_threads())
     job.parallel = job.parallel and 2*threads<=max(n_threads(), 2) # a run that began with all threads goes on with all
@@ -361,14 +363,14 @@ def ulmfit(
     if as_is: what['lm_as_is'] = True
     if not old or 'threads' in old: what['threads'] = threads
     with torch_threads(threads), TemporaryDirectory() as tmp:
-        rates = job.rates()
+        rates = from_first(job.rates())
         if minutes and old: job.recipe = _kept_epochs(job.recipe, old)
         elif minutes: job.recipe = _fit_epochs(job.recipe, lambda r: job.seconds(job.expected(r, rates)), minutes)
         seconds = job.expected(job.recipe, rates)
         plan = job.plan(seconds, minutes, say) if progress else None
         with open_run(run_dir or (Path(tmp)/'run' if job.parallel else None), job.recipe, resume, **what) as folder:
             need = job.size*(2*len(bundles)+4) # language models, classifiers, and a checkpoint with Adam's state
-            if folder and (free := shutil.disk_usage(folder).free)<need:
+            if folder and is_first() and (free := shutil.disk_usage(folder).free)<need:
                 raise OSError(f"{str(folder)!r} has room for {free/1e6:,.0f} MB, and the run needs {need/1e6:,.0f}: "
                               "make room, or name another folder")
             try:

@@ -6,10 +6,11 @@
 __all__ = ['lm_bundle', 'check_dls', 'check_start', 'default_cbs', 'split_cbs', 'lm_learner', 'choose_recipe', 'used_recipe',
            'named', 'data_of', 'train_phase', 'finetune_lm', 'pretrain_lm', 'decode_words', 'generate']
 
-# %% ../nbs/30_lm.ipynb #cb88b614
+# %% ../nbs/30_lm.ipynb #2690c99d
 import hashlib
 import shutil
 import warnings
+from importlib.metadata import version
 from copy import copy
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -25,6 +26,7 @@ from fastai.text.core import BOS, PAD, TK_MAJ, TK_REP, TK_UP, TK_WREP, UNK, defa
 from fastai.text.learner import LMLearner, TextLearner
 from fastai.text.models.awdlstm import AWD_LSTM, awd_lstm_lm_config, awd_lstm_lm_split
 from fastai.text.models.core import get_language_model
+from .train.distributed import check_same, from_first, is_first, n_ranks
 from .train.precision import AutoPrecision, FreeMemory
 from .train.recipe import RECIPES, get_recipe
 from .train.run import check_run_dir, fit_phase, open_run, pack_random, read_checkpoint, set_history, set_random, write_checkpoint
@@ -114,7 +116,7 @@ def lm_learner(
     learn.starts_from = None if bundle is None else state_hash(bundle.state)
     return learn
 
-# %% ../nbs/30_lm.ipynb #20f952f7
+# %% ../nbs/30_lm.ipynb #01c23f69
 def choose_recipe(recipe, meta):
     "Return the given recipe, or the one that the starting weights name in `meta`"
     return get_recipe(recipe if recipe is not None else (meta or {}).get('finetune_recipe', 'default'))
@@ -148,9 +150,12 @@ def data_of(dls:DataLoaders) -> dict: # As JSON can hold it
         res['labels'] = [items(ds.tls[-1]) for ds in parts.values()] if labeled else None
     return dict(res, vocabulary=vocab_hash(dls.text_vocab), batches=len(dls.train))
 
+def _versions(): return {k:version(k) for k in ('torch','fastai','spacy')}
+
 def _finished(model_dir, done):
-    "The model of a phase that has ended; `None` and a warning if its files are not what was written"
-    try: return any_bundle(model_dir)
+    "Weights and records of a phase that has ended; `None` and a warning if its files are not what was written"
+    if not done.exists(): return
+    try: return any_bundle(model_dir).state,read_checkpoint(done)
     except (ValueError,OSError) as e:
         warnings.warn(f"{e}: it is trained again")
         shutil.rmtree(model_dir, ignore_errors=True)
@@ -169,11 +174,12 @@ def train_phase(
     what = dict(phase=name, loss=[type(loss).__name__, weights], starts_from=learn.starts_from)
     if run_dir is not None: what.update(data=data_of(learn.dls), **{k:learn.meta.get(k) for k in ('direction','arch','labels','precision')})
     learn.recipe = recipe
+    check_same(**{k:v for k,v in what.items() if k!='data'}, data=n_ranks()>1 and data_of(learn.dls), recipe=recipe, versions=_versions())
     with open_run(run_dir, recipe, resume, **what) as folder:
         model_dir,done = model_dir or folder and folder/'model',folder and folder/'done.safetensors'
-        if bundle := done and done.exists() and _finished(model_dir, done):
-            meta,tensors = read_checkpoint(done)
-            load_state(learn.model, bundle.state, 'the finished model')
+        if finished := from_first(_finished(model_dir, done) if done and is_first() else None):
+            state,(meta,tensors) = finished
+            load_state(learn.model, state, 'the finished model')
             set_random(meta['random'], tensors['random'])
             learn.meta.update(trained_with=recipe.name, metrics=meta['metrics'])
             history = pd.DataFrame(tensors['history']['rows'].numpy(), columns=meta['columns'])
@@ -181,7 +187,7 @@ def train_phase(
             return learn
         log = fit_phase(learn, getattr(recipe, name), folder, cbs, progress)
         learn.meta.update(trained_with=recipe.name, metrics=log.metrics)
-        if folder:
+        if folder and is_first():
             if not Path(model_dir).exists(): learn.save_bundle(model_dir)
             numbers,random = pack_random()
             meta = dict(metrics=log.metrics, random=numbers, columns=list(learn.history.columns), rows=log.rows)

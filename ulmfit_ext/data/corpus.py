@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['tables_of', 'read_table', 'check_texts', 'check_labels', 'cache_folder', 'tokenized', 'TextCorpus']
 
-# %% ../../nbs/11_data.corpus.ipynb #e894080f
+# %% ../../nbs/11_data.corpus.ipynb #2f85af4a
 import csv
 import errno
 import hashlib
@@ -25,6 +25,7 @@ from uuid import uuid4
 import fastai
 import numpy as np
 import pandas as pd
+from filelock import FileLock
 from fastcore.all import L, chunked, num_cpus, patch, store_attr
 from fastcore.xdg import xdg_cache_home
 from fastai.text.core import PAD, UNK, defaults
@@ -188,7 +189,7 @@ def check_labels(
         warnings.warn(f"{what}: it is trained on, and nothing can be validated on")
     return labels,sorted(count),'single'
 
-# %% ../../nbs/11_data.corpus.ipynb #fcfed8d8
+# %% ../../nbs/11_data.corpus.ipynb #101e4a42
 def _key(texts, settings):
     "Hash, number and bytes of `texts`"
     versions = [version('spacy'), fastai.__version__, unicodedata.unidata_version]
@@ -255,7 +256,16 @@ def tokenized(
         root = Path(tempfile.mkdtemp(prefix='ulmfit_ext-'))
         warnings.warn(f"tokenised text can't be kept ({e}): it is in {str(root)!r} this time; name a folder in $ULMFIT_CACHE")
     folder = root/key[:32]
-    if (found := _load(folder)): return key,*found
+    if found := _load(folder): return key,*found
+    lock = root/f'{key[:32]}.lock'
+    with FileLock(lock): # of several processes, one tokenises
+        found = _load(folder) or _fill(folder, texts, settings, n_workers)
+        lock.unlink(missing_ok=True)
+    return key,*found
+
+def _fill(folder, texts, settings, n_workers):
+    "Tokenise into `folder`, in one step"
+    root = folder.parent
     tmp = root/f'building-{uuid4().hex}'
     tmp.mkdir() # `mkdtemp` would not respect the umask
     try:
@@ -272,7 +282,7 @@ def tokenized(
         if not folder.exists(): raise # otherwise another process was faster, with the same content
     finally: shutil.rmtree(tmp, ignore_errors=True)
     if (found := _load(folder)) is None: raise OSError(f"the cache {str(folder)!r} was changed while it was read: run it again")
-    return key,*found
+    return found
 
 # %% ../../nbs/11_data.corpus.ipynb #93360cc1
 class TextCorpus:

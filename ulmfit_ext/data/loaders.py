@@ -7,7 +7,7 @@ __all__ = ['SPACE', 'MAX_TOKENS', 'bos_of', 'tokenizer_of', 'settings_of', 'Labe
            'CorpusNumericalize', 'ReverseText', 'CorpusDataLoaders', 'CorpusLabel', 'CorpusDatasets', 'SeededPasses',
            'CorpusLMDL', 'batch_sizes', 'DocumentDL', 'mix_documents']
 
-# %% ../../nbs/12_data.loaders.ipynb #2bfffaf2
+# %% ../../nbs/12_data.loaders.ipynb #70f49c15
 import math
 from copy import copy
 from itertools import islice, takewhile
@@ -20,7 +20,7 @@ from fastai.data.core import DataLoaders, Datasets, TfmdDL
 from fastai.data.transforms import Categorize, ColReader, MultiCategorize, OneHotEncode, RegressionSetup, ToTensor
 from fastai.text.core import BOS, FLD, SpacyTokenizer, Tokenizer, defaults
 from fastai.text.data import LMDataLoader, LMTensorText, Numericalize, SortedDL, TensorText, pad_input
-from fastai.torch_core import default_device
+from fastai.torch_core import default_device, to_detach
 from fasttransform import Transform
 from .corpus import TextCorpus, check_labels, check_texts
 from .tokenize import RULES, PieceTokenizer, clean, rules_of, tokenizer_settings
@@ -166,9 +166,11 @@ class CorpusDatasets(Datasets):
 def _text_tfms(corpus, backwards):
     return [CorpusTokenizer(corpus), CorpusNumericalize(corpus.vocab), *([ReverseText()] if backwards else [])]
 
-# %% ../../nbs/12_data.loaders.ipynb #74fa0e8c
+# %% ../../nbs/12_data.loaders.ipynb #a26936e0
 class SeededPasses:
-    "For a `DataLoader` whose order is given by `seed` and by `n_pass`, the epochs so far"
+    "For a `DataLoader` whose order is given by `seed` and by `n_pass`, the epochs so far, and of whose batches this process takes its `share`"
+    share = 0,1 # number of this process, and of all
+    def to_detach(self, b, cpu=True, gather=True): return to_detach(b, cpu, False) # each process validates on all documents
     def _start_pass(self):
         self.n_pass += self.shuffle
         return np.random.default_rng((self.seed, self.n_pass))
@@ -196,6 +198,7 @@ class CorpusLMDL(SeededPasses, TfmdDL):
         self.n = self.n_batches*bs
 
     def __len__(self): return self.n_batches
+    def least_batch(self): return self.bs
     def get_idxs(self): return range(self.n)
 
     def _start_pass(self):
@@ -222,8 +225,9 @@ def create_batches(self:CorpusLMDL, samps):
     for i in range(chunk*self.n_batches, (chunk+1)*self.n_batches, 16): # so many batches are read at a time
         part = cuts[i:min(i+16, (chunk+1)*self.n_batches)+1]
         first,n = part[0],part[-1]-part[0]+1
-        raw = np.empty((self.bs, n), dtype=c.raw.dtype)
-        for row,at in zip(raw, np.arange(self.bs)*self.bl+first):
+        streams = np.array_split(np.arange(self.bs), self.share[1])[self.share[0]]
+        raw = np.empty((len(streams), n), dtype=c.raw.dtype)
+        for row,at in zip(raw, streams*self.bl+first):
             for d in range(*(np.searchsorted(ends, (at, at+n-1), side='right') + (0,1))):
                 begin = ends[d]-lens[d] # of the document, in the stream
                 a,b = max(begin, at),min(ends[d], at+n)
@@ -262,7 +266,7 @@ def lm_dls(self:TextCorpus,
     return CorpusDataLoaders(CorpusLMDL(dsets.train, bs=bs, vary_len=vary_len, epoch_tokens=epoch_tokens, shuffle=True, **kw),
                              CorpusLMDL(dsets.valid, bs=max(min(bs, n_valid-1), 1), **kw), device=kw['device'])
 
-# %% ../../nbs/12_data.loaders.ipynb #949f2c1c
+# %% ../../nbs/12_data.loaders.ipynb #b35a59a0
 MAX_TOKENS = 2**18 # 128 documents of 2,048 tokens
 
 def batch_sizes(
@@ -286,6 +290,7 @@ class DocumentDL(SeededPasses, SortedDL):
         super().__init__(dataset, num_workers=0, timeout=0, drop_last=False, **kwargs) # workers would be slower
 
     def __len__(self): return len(self._sizes())
+    def least_batch(self): return min(self._sizes())
 
     def _sizes(self):
         if not self.shuffle: return batch_sizes(np.sort(self.res[:self.n])[::-1], self.bs, self.max_tokens)
@@ -294,7 +299,8 @@ class DocumentDL(SeededPasses, SortedDL):
 
     def chunkify(self, b):
         b = iter(b)
-        return takewhile(len, (list(islice(b, s)) for s in self.batch_sizes or self._sizes()))
+        rank,n = self.share
+        return takewhile(len, (list(islice(b, s))[rank::n] for s in self.batch_sizes or self._sizes()))
 
     def shuffle_fn(self, idxs):
         rng,res,cuts = self._start_pass(),np.asarray(self.res),np.cumsum(self._sizes())[:-1]

@@ -143,7 +143,7 @@ class Units(nn.Module):
         self.register_buffer('sd', torch.ones(n_out))
     def forward(self, x): return self.mean+self.sd*x.float() # in half precision the mean would swallow the rest
 
-# %% ../../nbs/20_models.encoder.ipynb #004bd651
+# %% ../../nbs/20_models.encoder.ipynb #159e6662
 def scaled_config(
     config:dict, # AWD-LSTM's sizes and dropouts, as fastai's `config`
     drop_mult:float=1. # Multiplies all dropouts
@@ -170,6 +170,7 @@ def text_classifier(
     lin_ftrs = [50] if lin_ftrs is None else list(lin_ftrs)
     ps = [config.pop('output_p'), *([.1]*len(lin_ftrs) if ps is None else ps)]
     encoder = DocumentEncoder(seq_len, draw_faster(AWD_LSTM(vocab_sz, **config)), pad_idx, max_len)
+    ps = [max(p, 1e-9) for p in ps] # fastai leaves out a dropout of 0, and layers would have other names
     head = PooledClassifier([3*config['emb_sz'], *lin_ftrs, n_out], ps, seq_len, y_range)
     if units: head.layers.append(Units(n_out))
     return SequentialRNN(encoder, head)

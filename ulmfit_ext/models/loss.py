@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['linear_cross_entropy', 'sampled_cross_entropy', 'BlockLogits', 'BlockLoss', 'TokenPerplexity']
 
-# %% ../../nbs/21_models.loss.ipynb #19dfe985
+# %% ../../nbs/21_models.loss.ipynb #43747b81
 import math
 from contextlib import contextmanager
 from functools import partial
@@ -18,6 +18,7 @@ from fastai.callback.core import Callback
 from fastai.callback.rnn import RNNCallback
 from fastai.learner import Metric
 from fastai.text.models.core import LinearDecoder, SequentialRNN
+from ..train.distributed import unwrapped
 from ..train.precision import next_call, no_call
 
 # %% ../../nbs/21_models.loss.ipynb #17224345
@@ -93,7 +94,7 @@ def sampled_cross_entropy(
     place = targ.new_zeros(n).index_copy(0, words, torch.arange(len(words), device=h.device))
     return linear_cross_entropy(h, weight[words], b if bias is None else bias[words]+b, place[targ])
 
-# %% ../../nbs/21_models.loss.ipynb #313a48bf
+# %% ../../nbs/21_models.loss.ipynb #3658fd1b
 class BlockLogits:
     "Stands for the logits (..., words) of `h` (..., features), which are computed when asked for"
     def __init__(self, h, weight, bias, rows=None, sampled=False):
@@ -155,7 +156,7 @@ class BlockLoss(Callback):
         store_attr()
     def before_batch(self):
         no_call(self.model) # of a batch that was interrupted
-        m = self.model # or a wrapper of it, for several GPUs
+        m = unwrapped(self.model)
         sampled = self.softmax=='sampled' and self.training and self._part<1-self.full_frac
         is_lm = isinstance(m, SequentialRNN) and isinstance(m[-1], LinearDecoder)
         if is_lm and not hasattr(self.learn, 'gather_preds'): next_call(m, _without_logits(m[-1], sampled))

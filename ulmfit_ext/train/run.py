@@ -7,7 +7,7 @@ __all__ = ['write_file', 'new_folder', 'check_run_dir', 'open_run', 'tensors_of'
            'set_random', 'write_checkpoint', 'read_checkpoint', 'Checkpoint', 'duration', 'Plan', 'PhaseProgress',
            'StopDiverging', 'fit_phase', 'set_history']
 
-# %% ../../nbs/04_train.run.ipynb #43093020
+# %% ../../nbs/04_train.run.ipynb #a2917fe1
 import json
 import os
 import shutil
@@ -33,13 +33,15 @@ from fastprogress.core import IN_NOTEBOOK, html_progress_bar, html_progress_bar_
 from filelock import FileLock, Timeout
 from safetensors import safe_open
 from safetensors.torch import save
+from .distributed import distributed_cbs, from_first, is_first, n_ranks, unwrapped
 from .recipe import Recipe
 from .schedule import StepRecorder
 from .unfreeze import n_groups
 
-# %% ../../nbs/04_train.run.ipynb #4c0bf329
+# %% ../../nbs/04_train.run.ipynb #bc49fb90
 def write_file(path, data:bytes):
     "Write `data` to `path` in one step: it holds the old content or the new, whatever happens"
+    if not is_first(): return
     path = Path(path)
     part = path.with_name(f'.{path.name}.{os.getpid()}.part')
     try:
@@ -71,14 +73,14 @@ def new_folder(path):
         _sync(path.parent)
     finally: shutil.rmtree(tmp, ignore_errors=True)
 
-# %% ../../nbs/04_train.run.ipynb #dc310865
+# %% ../../nbs/04_train.run.ipynb #f98d5a05
 def check_run_dir(
     run_dir, # Folder of a run; `None` keeps nothing
     resume:bool=False # Go on with the run in `run_dir`, if there is one?
 ):
     "Raise `FileExistsError` for a folder with content unless a run in it is resumed, and `ValueError` for `resume` without a folder"
     if resume and run_dir is None: raise ValueError("resume=True without run_dir: name the folder of the run")
-    if run_dir is None or not (p := Path(run_dir)).exists(): return
+    if run_dir is None or not is_first() or not (p := Path(run_dir)).exists(): return
     if (p/'run.json').is_file():
         if not resume: raise FileExistsError(f"{str(p)!r} holds a run: go on with it by resume=True, name a new folder, or remove that one")
     elif not p.is_dir() or any(not o.name.startswith('.') for o in p.iterdir()):
@@ -98,8 +100,8 @@ def open_run(
 ): # The folder as a `Path`, or `None`
     "Make or reopen the folder of a run, locked; raise `ValueError` for a run of other data, and `BlockingIOError` if it is in use"
     check_run_dir(run_dir, resume)
-    if run_dir is None:
-        yield None
+    if run_dir is None or not is_first():
+        yield run_dir and Path(run_dir)
         return
     run_dir,what = Path(run_dir),json.loads(json.dumps(dict(what, recipe=asdict(recipe))))
     run_dir.mkdir(parents=True, exist_ok=True)
@@ -122,9 +124,10 @@ def open_run(
         yield run_dir
     finally: lock.release()
 
-# %% ../../nbs/04_train.run.ipynb #9c5038d8
+# %% ../../nbs/04_train.run.ipynb #7ad8d278
 def tensors_of(model) -> dict:
     "Return each parameter and buffer of `model` once, by its first name"
+    model = unwrapped(model)
     return dict((*model.named_parameters(), *model.named_buffers()))
 
 def copy_tensors(own:dict, new:dict, what:str):
@@ -213,7 +216,7 @@ def read_checkpoint(path) -> tuple: # (meta, tensors)
     except Exception as e: # a forged file can raise nearly anything
         raise ValueError(f"{str(path)!r} is not a checkpoint, or is damaged ({type(e).__name__}): remove it to start anew") from e
 
-# %% ../../nbs/04_train.run.ipynb #1a49cc5c
+# %% ../../nbs/04_train.run.ipynb #667181a0
 class Checkpoint(Callback):
     "Write one file before the first step, after each epoch and after each fit, and go on from it"
     order,run_valid = 95,False # after all that changes something
@@ -227,8 +230,8 @@ class Checkpoint(Callback):
         self.path,self.stages,self.log,self.steps = Path(path),stages,log,steps
         self.size = [[s.n_epoch for s in stages], len(learn.dls.train)]
         self.place,self.saved = (0,0),None # stage and epoch that come next
-        if not self.path.exists(): return
-        self.saved = read_checkpoint(path)
+        self.saved = from_first(read_checkpoint(path) if is_first() and self.path.exists() else None)
+        if self.saved is None: return
         if self.saved[0]['size']!=self.size:
             raise ValueError(f"the checkpoint {str(path)!r} is of another plan: resume with the same data and recipe")
         self.place = tuple(map(int, self.saved[0]['place']))
@@ -249,7 +252,7 @@ class Checkpoint(Callback):
 @patch
 def save(self:Checkpoint):
     "Write the file; if that fails after the first time, training goes on with the old one"
-    if (losses := self.recorder.losses) and not torch.isfinite(losses[-1]): return
+    if not is_first() or (losses := self.recorder.losses) and not torch.isfinite(losses[-1]): return
     try: write_checkpoint(self.path, *self._state())
     except OSError as e:
         failed = f"no checkpoint can be written to {str(self.path)!r} ({e.strerror or e})"
@@ -280,7 +283,7 @@ def restore(self:Checkpoint, learn):
     (meta,tensors),self.saved = self.saved,None
     what,device = f"the checkpoint {str(self.path)!r}",next(learn.model.parameters()).device
     copy_tensors(tensors_of(learn.model), tensors['model'], what)
-    torch.set_num_threads(int(meta['threads'])) # another number may give other bits
+    if n_ranks()<2: torch.set_num_threads(int(meta['threads'])) # another number may give other bits
     for h,s in zip(learn.opt.hypers, meta['hypers']): h.update({k:v for k,v in s.items() if self.place[1] or k!='lr'})
     if 'opt' in meta:
         states = [s for *_,s,_ in learn.opt.all_params()]
@@ -400,7 +403,7 @@ def end(self:PhaseProgress):
     kept = 'its' if self.log.keep=='best' else 'the last'
     print(f"Validation loss was lowest in epoch {best+1} ({losses[best]:.3f}), and rose to {losses[-1]:.3f}: {kept} weights are kept.")
 
-# %% ../../nbs/04_train.run.ipynb #516a5720
+# %% ../../nbs/04_train.run.ipynb #2d0458c1
 class StopDiverging(Callback):
     "Raise `FloatingPointError` when the loss is not finite"
     order,run_valid = Recorder.order+1,False
@@ -426,12 +429,12 @@ def fit_phase(
     log = EpochLog(phase.keep if len(learn.dls.valid) else 'last', lambda: stages[steps.stage].name)
     ckpt = None if folder is None else Checkpoint(Path(folder)/'checkpoint.safetensors', learn, stages, log, steps)
     place = ckpt.place if ckpt else (0,0)
-    bar = PhaseProgress() if progress is True else progress or None
+    bar = None if not is_first() else PhaseProgress() if progress is True else progress or None
     if bar: bar.begin(learn, stages, log, steps, place)
     stateful = (TrackerCallback,CSVLogger,GradientAccumulation,MixedPrecision)
     if place!=(0,0) and any(isinstance(cb, stateful) for cb in [*learn.cbs, *L(cbs)]):
         warnings.warn("callbacks begin anew in a resumed run: SaveModelCallback and others don't know what came before")
-    more = L(cbs) + phase.cbs() + [StopDiverging(), steps, log] + L(bar) + L(ckpt)
+    more = L(cbs) + distributed_cbs(learn) + phase.cbs() + [StopDiverging(), steps, log] + L(bar) + L(ckpt)
     old = [cb for cb in learn.cbs if isinstance(cb, ProgressCallback)]
     try:
         with learn.removed_cbs(old), contextmanager(replacing_yield)(learn, 'logger', bar.write if bar else noop):
