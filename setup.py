@@ -23,6 +23,6 @@ setup(
     package_data={'ulmfit_ext': ['py.typed', 'pretrained/*/*.md', 'pretrained/*/*/*']},
     python_requires='>=' + cfg['min_python'],
     install_requires=cfg['requirements'].split(),
-    extras_require={k: cfg[f'{k}_requirements'].split() for k in ('explain', 'app', 'hub', 'dev')},
+    extras_require={k.removesuffix('_requirements'): cfg[k].split() for k in cfg if k.endswith('_requirements')},
     entry_points={'console_scripts': cfg['console_scripts'].split(), 'nbdev': ['ulmfit_ext=ulmfit_ext._modidx:d']},
 )
