@@ -8,7 +8,8 @@ set -euo pipefail
 [ $# -ge 1 ] || { sed -n '2,6p' "$0"; exit 1; }
 pack=$(cd "$(dirname "$0")" && pwd); mkdir -p "$1/pieces"; out=$(cd "$1" && pwd); minutes=${2:-10}
 sizes=${SIZES:-400,1152,3}; direction=${DIRECTION:-fwd}; bench=${BENCH:-paper small}
-export ULMFIT_CACHE=$out/cache ULMFIT_DATA=$pack/data MPLBACKEND=Agg
+mkdir -p "$out/tmp"
+export ULMFIT_CACHE=$out/cache ULMFIT_DATA=$pack/data TMPDIR=$out/tmp MPLBACKEND=Agg
 bin=$out/venv/bin
 
 echo "== environment"
@@ -34,8 +35,9 @@ tokens=$("$bin/python" -c "import json; print(int(60*$minutes*.85*json.loads(ope
 [ -e "$out/tokens-$direction" ] || echo "$tokens" > "$out/tokens-$direction" # a run that goes on keeps its corpus
 back=''; [ "$direction" = fwd ] || back=--backwards
 resume=''; [ ! -e "$out/$direction" ] || resume=--resume
-timeout --signal INT $((60*minutes+120)) "$bin/python" -W ignore -m ulmfit_ext.cli pretrain "$pack/general" --out "$out/$direction" --sizes "$sizes" \
+timeout --signal INT $((60*minutes+120)) "$bin/python" -W ignore -m ulmfit_ext.cli pretrain "$pack"/general/* --out "$out/$direction" --sizes "$sizes" \
     --max-vocab "${MAX_VOCAB:-30000}" --max-tokens "$(cat "$out/tokens-$direction")" --epochs 1 $back $resume || echo "stopped: call this again to go on"
+[ -e "$out/$direction" ] || exit 1
 rm -f "$out/pieces/$direction".tar.*
 tar cf - -C "$out" "$direction" | split -b 15000000 - "$out/pieces/$direction.tar."
 ls -l "$out/pieces"
