@@ -1,6 +1,6 @@
-"""Training by one process and by two, one core each, the same batches: tokens a second, and perplexity after an epoch
+"""Training by one process, by two together, and by two apart, one core each: tokens a second, and perplexity after an epoch
 
-    python experiments/ranks.py rate {small|medium|paper}
+    python experiments/ranks.py rate {small|medium|paper}    # batches of 64 and 128 streams
     python experiments/ranks.py perplexity
 
 Reads IMDb's reviews in $ULMFIT_DATA, prints a line of JSON for each run. Needs accelerate."""
@@ -19,7 +19,7 @@ def texts(n):
     return pd.read_json(Path(os.environ['ULMFIT_DATA'])/'imdb-train.jsonl.xz', lines=True, nrows=None).sample(n, random_state=0)[['text']]
 
 
-def child(what, size, n_docs):
+def child(what, size, n_docs, rows='64'):
     import warnings
     warnings.filterwarnings('ignore')
     import torch
@@ -31,7 +31,7 @@ def child(what, size, n_docs):
     c = TextCorpus.from_df(texts(int(n_docs)), valid_pct=.1, max_vocab=16000)
     set_seed(1)
     if what=='perplexity':
-        r = get_recipe('default').replace(name='ranks', lm=dict(epochs=1, bs=32))
+        r = get_recipe('default').replace(name='ranks', lm=dict(epochs=1, bs=32), pre=dict(lr=1e-3)) # at .004, from scratch, the result depends on the seed
         start = time.perf_counter()
         learn = finetune_lm(c.lm_dls(32, 70), None, r, config=config, progress=False)
         res = dict(perplexity=round(learn.epochs.perplexity.iloc[-1], 2), seconds=round(time.perf_counter()-start), losses=[round(v, 3) for v in learn.history.loss[9::20]])
@@ -44,16 +44,22 @@ def child(what, size, n_docs):
                 self.n += 1
                 if self.n==2: self.start = time.perf_counter()
                 if self.n==8: raise CancelFitException()
-        learn, clock = lm_learner(c.lm_dls(64, 70), config=config), Clock()
+        learn, clock, rows = lm_learner(c.lm_dls(int(rows), 70), config=config), Clock(), int(rows)
         with learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-3, cbs=[clock, *distributed_cbs(learn)])
-        res = {'tokens/s':round(6*64*70/(time.perf_counter()-clock.start))}
+        res = {'tokens/s':round(6*rows*70/(time.perf_counter()-clock.start)), 'rows':rows, 'params':sum(p.numel() for p in learn.model.parameters())}
     if is_first(): print(json.dumps(dict(what=what, size=size, processes=n_ranks(), **res)))
 
 
 def main(what, size='small', n_docs=1000):
-    for n in (1, 2, 1, 2) if what=='rate' else (1, 2):
+    if what=='rate': # two that have nothing to do with each other: what the machine can do
+        alone = [sys.executable, '-W', 'ignore', __file__, 'child', what, size, str(n_docs)]
+        both = [subprocess.Popen(alone, stdout=subprocess.PIPE, text=True, env={**os.environ, 'OMP_NUM_THREADS':'1'}) for _ in range(2)]
+        rates = [json.loads(p.communicate()[0]) for p in both]
+        print(json.dumps({**rates[0], 'processes':'2 apart', 'tokens/s':sum(r['tokens/s'] for r in rates)}), flush=True)
+    runs = [(1, 64), (2, 64), (2, 128)]*2 if what=='rate' else [(1, 32), (2, 32)]
+    for n, rows in runs:
         launcher = ['-m', 'torch.distributed.run', '--nproc_per_node', str(n), '--rdzv_backend', 'c10d', '--rdzv_endpoint', 'localhost:0'] if n>1 else []
-        res = subprocess.run([sys.executable, '-W', 'ignore', *launcher, __file__, 'child', what, size, str(n_docs)], capture_output=True, text=True,
+        res = subprocess.run([sys.executable, '-W', 'ignore', *launcher, __file__, 'child', what, size, str(n_docs), str(rows)], capture_output=True, text=True,
                              env={**os.environ, 'OMP_NUM_THREADS':'1'})
         print(res.stdout.strip() or res.stderr[-2000:], flush=True)
 

@@ -32,7 +32,7 @@ def torch_threads(n:int):
     try: yield
     finally: torch.set_num_threads(old)
 
-# %% ../../nbs/06_train.parallel.ipynb #e69ae532
+# %% ../../nbs/06_train.parallel.ipynb #785c2de3
 class _Lines:
     "Print what jobs write to files, in a thread"
     def __init__(self, files): # A path by name of job
@@ -56,12 +56,13 @@ class _Lines:
                 f.seek(self.read[name])
                 while (line := f.readline()).endswith('\n'):
                     self.read[name] = f.tell()
-                    is_status = self.live and line.lstrip()[:4].partition('%')[0].isdigit()
-                    if is_status: self.status[name] = f'{name}: {line.strip()}'
+                    percent,_,rest = line.strip().partition('% ')
+                    if self.live and percent.isdigit(): self.status[name] = f"{name} {percent}%, {rest.rpartition(', ')[2]}" # the time left
                     elif line.strip(): news.append(f'{name}  {line.rstrip()}')
-        if self.live and news and self.status: print('\r'+' '*150, end='\r')
+        live = self.live and self.status
+        if live and news: print('\r'+' '*70, end='\r')
         for l in news: print(l, flush=True)
-        if self.live and self.status: print('\r'+f"{'  |  '.join(self.status.values()):<150}", end='', flush=True)
+        if live: print(f"\r{'  |  '.join(self.status.values()):<70}", end='', flush=True)
 
 def _end_with(pid):
     "End this process when the one that started it is gone"
@@ -71,7 +72,8 @@ def _end_with(pid):
 def _run(f, name, file, n, i, pid):
     if os.name=='posix': threading.Thread(target=_end_with, args=(pid,), daemon=True).start()
     if torch.cuda.device_count()>1: torch.cuda.set_device(i%torch.cuda.device_count())
-    with open(file, 'a', encoding='utf8', buffering=1) as out, redirect_stdout(out), redirect_stderr(out), warnings.catch_warnings(), torch_threads(n):
+    with (open(file, 'a', encoding='utf8', buffering=1) as out, redirect_stdout(out), redirect_stderr(out),
+          warnings.catch_warnings(), torch_threads(n)):
         for w in (DeprecationWarning, FutureWarning): warnings.filterwarnings('ignore', category=w)
         warnings.showwarning = lambda message, *a, **kw: print(f'Note: {message}')
         return f(name)
