@@ -88,7 +88,7 @@ GROUPS['labels'] = {
     'labels of two types': ("mix int and str", lambda t: ulmfit(with_cell('label', 1))),
     'numbers and their names': ("mix int and str", lambda t: ulmfit(labels(1, '1'))),
     'a single class': ("are all 'sea'", lambda t: ulmfit(labels('sea'))),
-    'names for labels': ("39 of 40 classes of the data have a single document", lambda t: TextCorpus.from_df(notes(40).assign(label=[*range(39), 0]), label_col='label')),
+    'names for labels': ("38 of 39 classes of the data have a single document", lambda t: TextCorpus.from_df(notes(40).assign(label=[*range(39), 0]), label_col='label')),
     'dates': ("of type Timestamp", lambda t: ulmfit(labels(*pd.to_datetime(['2020-01-01', '2021-01-01'])))),
     'a missing label in a list': ("of type NoneType", lambda t: ulmfit(labels(['sea', None]))),
     'lists of two types': ("mix int and str", lambda t: ulmfit(labels(['sea', 1]))),

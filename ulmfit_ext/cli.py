@@ -395,7 +395,7 @@ def web_page(
         print(f'http://{host}:{port}  (Ctrl-C stops it)', flush=True)
         run_app(pred, model.resolve().name, host, port, inbrowser=open_browser, quiet=True)
 
-# %% ../nbs/70_cli.ipynb #694f8be7
+# %% ../nbs/70_cli.ipynb #49645066
 @app.command()
 def cache(clear:Annotated[bool, typer.Option('--clear', help="Remove it.")]=False):
     "Say where tokenised text is kept, and how much there is."
@@ -406,6 +406,7 @@ def cache(clear:Annotated[bool, typer.Option('--clear', help="Remove it.")]=Fals
         size = sum(p.stat().st_size for f in folders for p in f.rglob('*'))
         if clear:
             for f in folders: shutil.rmtree(f)
+            for f in cache_folder().glob('*.lock'): f.unlink() # of processes that were killed
         print(f"{len(folders)} corpora, {size/1e6:.0f} MB, in {cache_folder()}{': removed' if clear else ''}")
 
 # %% ../nbs/70_cli.ipynb #d4d9dbdd

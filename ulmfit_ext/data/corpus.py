@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['tables_of', 'read_table', 'check_texts', 'check_labels', 'cache_folder', 'tokenized', 'TextCorpus']
 
-# %% ../../nbs/11_data.corpus.ipynb #2f85af4a
+# %% ../../nbs/11_data.corpus.ipynb #f3486d21
 import csv
 import errno
 import hashlib
@@ -17,6 +17,7 @@ import tempfile
 import unicodedata
 import warnings
 import zlib
+from array import array
 from collections import Counter
 from importlib.metadata import version
 from multiprocessing import get_start_method
@@ -189,7 +190,7 @@ def check_labels(
         warnings.warn(f"{what}: it is trained on, and nothing can be validated on")
     return labels,sorted(count),'single'
 
-# %% ../../nbs/11_data.corpus.ipynb #101e4a42
+# %% ../../nbs/11_data.corpus.ipynb #b23c0da2
 def _key(texts, settings):
     "Hash, number and bytes of `texts`"
     versions = [version('spacy'), fastai.__version__, unicodedata.unidata_version]
@@ -208,7 +209,7 @@ def _checksum(path):
 
 def _build(texts, settings, folder, n_workers):
     "Tokenise `texts` into `folder`: flat ids, offsets of the documents, words in alphabetical order, checksums"
-    number,offsets = {},[0]
+    number,offsets = {},array('q', [0])
     with open(folder/'ids.bin', 'wb') as f:
         for toks in tokenize(texts, settings['lang'], rules_of(settings), n_workers):
             f.write(np.array([number.setdefault(t, len(number)) for t in toks], dtype=np.int32))
@@ -219,7 +220,7 @@ def _build(texts, settings, folder, n_workers):
     with open(folder/'ids.bin', 'rb') as f, open(folder/'sorted.bin', 'wb') as g:
         while b := f.read(2**22): g.write(lut[np.frombuffer(b, dtype=np.int32)])
     (folder/'sorted.bin').replace(folder/'ids.bin')
-    np.save(folder/'offsets.npy', np.array(offsets, dtype=np.int64))
+    np.save(folder/'offsets.npy', np.frombuffer(offsets, dtype=np.int64))
     (folder/'words.json').write_text(json.dumps(list(order)), encoding='utf8')
     (folder/'meta.json').write_text(json.dumps(dict(dtype=dtype, checksums={n:_checksum(folder/n) for n in _FILES})), encoding='utf8')
 
@@ -259,8 +260,8 @@ def tokenized(
     if found := _load(folder): return key,*found
     lock = root/f'{key[:32]}.lock'
     with FileLock(lock): # of several processes, one tokenises
-        found = _load(folder) or _fill(folder, texts, settings, n_workers)
-        lock.unlink(missing_ok=True)
+        try: found = _load(folder) or _fill(folder, texts, settings, n_workers)
+        finally: lock.unlink(missing_ok=True)
     return key,*found
 
 def _fill(folder, texts, settings, n_workers):
