@@ -214,7 +214,7 @@ def verdict(
     if d.mean()>0: return 'ULMFiT is ahead of TF-IDF.'
     return 'TF-IDF is ahead of ULMFiT here: use it, or give more labels or unlabelled text.'
 
-# %% ../nbs/45_ensemble.ipynb #6b07ff5e
+# %% ../nbs/45_ensemble.ipynb #3dde63f7
 class _Clock(Callback):
     "Time a few steps, then stop"
     order = 99
@@ -251,7 +251,8 @@ class _Job:
         self.kw = {'lm':dict(lm_kwargs or {}), 'clas':dict(clas_kwargs or {})}
         self.cbs = {k:L(cbs)+L(kw.pop('cbs', None)) for k,kw in self.kw.items()}
         if self.parallel and (own := [cb for cbs in self.cbs.values() for cb in split_cbs(cbs)[1]]):
-            raise ValueError(f"parallel=True trains in other processes, where {type(own[0]).__name__} of yours can't report to you: leave one out")
+            raise ValueError(f"parallel=True trains in other processes, where {type(own[0]).__name__} of yours can't report to you: "
+                             "leave one out")
 
     def lm_dls(self, backwards):
         p = self.recipe.lm

@@ -68,7 +68,7 @@ def labels(self:DataLoaders) -> list:
     "Classes by number; `None` for regression"
     return None if self.task in ('lm','regression') else [o.item() if isinstance(o, np.generic) else o for o in self.vocab[1]]
 
-# %% ../../nbs/12_data.loaders.ipynb #06a35464
+# %% ../../nbs/12_data.loaders.ipynb #da9ea471
 def _cuts(tok): # what a spaCy tokenizer goes by
     searches = ('prefix_search','suffix_search','infix_finditer','token_match','url_match')
     return [getattr(tok, 'rules', None), *(getattr(getattr(tok, k, None), '__self__', None) for k in searches)]
@@ -136,7 +136,8 @@ class CorpusDataLoaders(DataLoaders):
     "fastai's `DataLoaders`, whose `test_dl` takes tables, `Series` and lists of texts"
     def test_dl(self, test_items, rm_type_tfms=None, with_labels=False, **kwargs):
         columns = getattr(self.train_ds.tokenizer.corpus, 'columns', {})
-        if is_listy(test_items) and test_items and isinstance(test_items[0], (pd.Series,dict)): test_items = pd.DataFrame(list(test_items)) # rows
+        rows = is_listy(test_items) and test_items and isinstance(test_items[0], (pd.Series,dict))
+        if rows: test_items = pd.DataFrame(list(test_items))
         if isinstance(test_items, pd.DataFrame):
             texts = check_texts(test_items, columns.get('text_col', 'text'), 'the table')
             if with_labels:
@@ -166,9 +167,9 @@ class CorpusDatasets(Datasets):
 def _text_tfms(corpus, backwards):
     return [CorpusTokenizer(corpus), CorpusNumericalize(corpus.vocab), *([ReverseText()] if backwards else [])]
 
-# %% ../../nbs/12_data.loaders.ipynb #a26936e0
+# %% ../../nbs/12_data.loaders.ipynb #ebc5f022
 class SeededPasses:
-    "For a `DataLoader` whose order is given by `seed` and by `n_pass`, the epochs so far, and of whose batches this process takes its `share`"
+    "For a `DataLoader` whose order is given by `seed` and `n_pass`, the epochs so far; this process takes its `share` of each batch"
     share = 0,1 # number of this process, and of all
     def to_detach(self, b, cpu=True, gather=True): return to_detach(b, cpu, False) # each process validates on all documents
     def _start_pass(self):

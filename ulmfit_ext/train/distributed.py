@@ -16,7 +16,7 @@ from torch import nn
 from torch.distributed.nn.functional import all_reduce
 from torch.nn.parallel import DistributedDataParallel
 
-# %% ../../nbs/01_train.distributed.ipynb #d5108071
+# %% ../../nbs/01_train.distributed.ipynb #f73307c5
 def n_ranks() -> int:
     "Processes that train this model together; 1 without a launcher"
     return max(num_distrib(), 1)
@@ -50,7 +50,8 @@ def check_same(**what):
     for rank,other in enumerate(each):
         for k,v in other.items():
             if v!=each[0][k]:
-                raise ValueError(f"process {rank} has {k} {v}, the first process {each[0][k]}: give all the same data, options and versions")
+                raise ValueError(f"process {rank} has {k} {v}, the first process {each[0][k]}: "
+                                 "give all the same data, options and versions")
 
 def unwrapped(model):
     "Return the model inside a `DistributedDataParallel`"
