@@ -14,7 +14,7 @@ from fastcore.all import L
 from .data.corpus import check_texts
 from .infer.predict import beside, bundle_predictor, read_bundles, read_calibration
 
-# %% ../nbs/60_scale.ipynb #1fcb0db8
+# %% ../nbs/60_scale.ipynb #a26f06db
 class ScoreBlocks:
     "Predict the texts of blocks of rows; Ray makes one for each worker"
     def __init__(self, bundles, calibration, precision, text_col, how):
@@ -25,7 +25,7 @@ class ScoreBlocks:
 
 def _read(data):
     import ray.data
-    with suppress(ImportError): import fsspec.implementations.http # else Ray's threads import it all at once, which may fail
+    with suppress(ImportError): import fsspec.implementations.http # else Ray's threads import it at the same time, which may fail
     if isinstance(data, ray.data.Dataset): return data
     paths = [str(p) for p in L(data)]
     kinds = {'.csv':ray.data.read_csv, '.parquet':ray.data.read_parquet, '.jsonl':ray.data.read_json}
