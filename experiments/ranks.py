@@ -16,7 +16,7 @@ SIZES = dict(small=(256, 640, 3), medium=(320, 900, 3), paper=(400, 1152, 3))
 
 def texts(n):
     import pandas as pd
-    return pd.read_json(Path(os.environ['ULMFIT_DATA'])/'imdb-train.jsonl.xz', lines=True, nrows=None).sample(n, random_state=0)[['text']]
+    return pd.read_json(Path(os.environ['ULMFIT_DATA'])/'imdb-train.jsonl.xz', lines=True).sample(n, random_state=0)[['text']]
 
 
 def child(what, size, n_docs, rows='64'):

@@ -1,7 +1,5 @@
 "Several processes train what one does: batches, gradients, files, resuming"
-import json
 import os
-import re
 import signal
 import subprocess
 import sys

@@ -18,7 +18,8 @@ SHORT = get_recipe('paper').replace(name='short', lm=dict(epochs=1, bs=8, seq_le
 KW = dict(recipe=SHORT, pretrained=None, lm_kwargs=dict(config=TINY), valid_pct=.3, progress=False, rival=False)
 
 
-def models(run): return {p.relative_to(run):load_file(p) for p in sorted(run.glob('*/*/model.safetensors'))}
+def models(run): # by their place in the folder
+    return {p.relative_to(run):load_file(p) for p in sorted(run.glob('*/*/model.safetensors'))}
 
 
 def same(a, b): return a.keys()==b.keys() and all(torch.equal(x, b[f][k]) for f in a for k, x in a[f].items())
@@ -59,7 +60,7 @@ def folder(tmp_path_factory):
 def test_answers_are_those_of_one_after_the_other(tmp_path, capsys):
     df = notes(80)
     apart, one = (ulmfit(df, run_dir=tmp_path/k, parallel=k=='apart', **KW) for k in ('apart', 'one'))
-    assert same(models(tmp_path/'apart'/'model'), models(tmp_path/'one'/'model')) is True
+    assert same(models(tmp_path/'apart'/'model'), models(tmp_path/'one'/'model'))
     assert (apart.predict_proba(df.text)==one.predict_proba(df.text)).all() and capsys.readouterr().out==''
     assert apart.fwd.epochs.equals(one.fwd.epochs) and len(apart.lms['bwd'].history)==len(one.lms['bwd'].history)>0
     kept = ulmfit(df, parallel=True, **KW) # in memory

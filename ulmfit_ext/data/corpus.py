@@ -108,7 +108,7 @@ def read_table(
     "Read a table by its file's ending; raise `ValueError` for one that can't be read"
     return next(tables_of(path, encoding, dtype, None, sep, quoting))
 
-# %% ../../nbs/11_data.corpus.ipynb #27139c45
+# %% ../../nbs/11_data.corpus.ipynb #49901476
 def _rows(bad, first=0): return f"{int(bad.sum())} of {len(bad)} rows, the first is row {first+int(np.argmax(bad))}"
 
 def check_texts(
@@ -187,7 +187,7 @@ def check_labels(
     if (rare := [k for k,n in count.items() if n<2]) and not new:
         what = f"{len(rare)} of {len(count)} classes of {what} have a single document ({rare[0]!r} is one)"
         if 2*len(rare)>len(count): raise ValueError(f"{what}: expected at least two of most; name the column of labels with label_col")
-        warnings.warn(f"{what}: it is trained on, and nothing can be validated on")
+        warnings.warn(f"{what}: such classes are trained on, and not validated")
     return labels,sorted(count),'single'
 
 # %% ../../nbs/11_data.corpus.ipynb #b23c0da2
