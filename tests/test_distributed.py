@@ -29,7 +29,7 @@ corpus = TextCorpus.from_df(notes(121), label_col='label', valid_pct=.2)
 '''
 
 
-def launch(n, code, *args, cwd=None, wait=True):
+def launch(n, code, *args, cwd=None, wait=True, seconds=300):
     "Run `code` in `n` processes"
     start = [sys.executable, '-W', 'ignore'] + (['-m', 'torch.distributed.run', '--nproc_per_node', str(n), '--master_port', '0', '--rdzv_backend', 'c10d',
                                                  '--rdzv_endpoint', 'localhost:0'] if n>1 else [])
@@ -40,8 +40,15 @@ def launch(n, code, *args, cwd=None, wait=True):
     p = subprocess.Popen([*start, *code.split(), *map(str, args)], cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
                          env={**os.environ, 'OMP_NUM_THREADS':'1'})
     if not wait: return p
-    out, err = p.communicate(timeout=300)
+    try: out, err = p.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired: out, err = end(p)
     return p.returncode, out, err
+
+
+def end(p):
+    "End all processes of a launcher"
+    os.killpg(p.pid, signal.SIGKILL)
+    return p.communicate()
 
 
 GRADIENTS = '''
@@ -122,9 +129,9 @@ def folder(tmp_path_factory):
 
 def test_a_run_goes_on_with_another_number_of_processes(folder):
     p = launch(2, TRAIN, '--out', 'run', cwd=folder, wait=False)
-    end = time.monotonic()+120
+    late = time.monotonic()+240
     while not (folder/'run'/'lm'/'fwd'/'checkpoint.safetensors').exists(): # written before the first step, and after each epoch
-        assert time.monotonic()<end and p.poll() is None, p.communicate()[1][-3000:]
+        assert time.monotonic()<late and p.poll() is None, end(p)[1][-3000:]
         time.sleep(.05)
     time.sleep(.5)
     p.send_signal(signal.SIGTERM) # on which the launcher ends them all
@@ -152,6 +159,18 @@ finetune_lm(corpus.lm_dls(8, 12), None, R, progress=False, **KW)
 '''
     rc, out, err = launch(2, code, cwd=folder)
     assert rc and 'ValueError: process 1 has data' in err and 'give all the same data, options and versions' in err
+
+
+def test_steps_are_timed_alone(folder):
+    code = '''
+import ulmfit_ext.ensemble as e
+join_ranks()
+e._Clock.__init__.__defaults__ = (1+5*rank_distrib(),) # the processes stop after other steps
+learn = lm_learner(corpus.lm_dls(1, 2), None, R.lm, **KW)
+assert e.token_seconds(learn)>0 and len(learn.dls.train)>60
+'''
+    rc, out, err = launch(2, code, cwd=folder, seconds=100)
+    assert rc==0, err[-3000:]
 
 
 def test_more_processes_than_rows(folder):

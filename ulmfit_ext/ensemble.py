@@ -228,7 +228,8 @@ class _Clock(Callback):
 def token_seconds(learn) -> float:
     "Return seconds of training per token, from a few steps of a throwaway learner"
     clock = _Clock()
-    with learn.no_bar(), learn.no_logging(): learn.fit(1, cbs=clock)
+    # a recorder waits for the other processes' losses, and these may stop after another step
+    with learn.no_bar(), learn.no_logging(), learn.removed_cbs(learn.recorder): learn.fit(1, cbs=clock)
     return clock.seconds/max(clock.tokens, 1)
 
 def phase_seconds(phase, rate, n, n_train, n_valid):
