@@ -111,6 +111,7 @@ def train(
     direction:Annotated[Direction, typer.Option(help="Read forward, backward, or both and average.")]='both',
     lang:_lang='en', encoding:_encoding='utf-8', sep:_sep=None, seed:_seed=42, precision:_precision='auto',
     out:Annotated[Optional[Path], typer.Option(help="New folder for model and results. Default: TRAIN's name with -ulmfit.")]=None,
+    linear:Annotated[bool, typer.Option('--linear', help="Give TF-IDF a part in the prediction.")]=False,
     parallel:_parallel=None, resume:_resume=False,
 ):
     "Train a classifier on a table of texts and labels. Unlabelled text helps: give all you have."
@@ -138,7 +139,7 @@ def train(
         lm_kwargs,clas_kwargs = ({} if e is None else dict(epochs=e) for e in (lm_epochs, epochs))
         clf = ulmfit(df, text_col, label_col, extra, start, recipe, _backwards[direction], valid_pct, seed=seed, minutes=minutes,
                      lm_kwargs=dict(lm_kwargs, config=config), clas_kwargs=clas_kwargs, run_dir=out, resume=resume,
-                     cbs=_own_cbs(precision), parallel=_at_once(parallel, direction),
+                     cbs=_own_cbs(precision), parallel=_at_once(parallel, direction), linear=linear,
                      valid_col=None if valid is None else 'is_valid', lang=lang, label_delim=label_delim, regression=regression or None)
         if tst is not None: rep = _tested(clf, clf.report(texts, tst[[label_col]]), out)
         elif len(clf.corpus.valid): rep = clf.report()

@@ -11,7 +11,8 @@ import numpy as np
 from cycler import cycler
 
 # %% ../nbs/00_plots.ipynb #cc53fb8e
-COLOURS = {'both':'#0072B2', 'forward':'#56B4E9', 'backward':'#009E73', 'TF-IDF':'#D55E00', 'train':'#56B4E9', 'valid':'#D55E00'}
+COLOURS = {'both':'#0072B2', 'forward':'#56B4E9', 'backward':'#009E73', 'TF-IDF':'#D55E00', 'with TF-IDF':'#CC79A7',
+           'train':'#56B4E9', 'valid':'#D55E00'}
 THEME = {'axes.prop_cycle':cycler(color=['#0072B2','#D55E00','#009E73','#CC79A7','#E69F00','#56B4E9','#000000']), 'figure.dpi':100,
          'savefig.dpi':150, 'axes.spines.top':False, 'axes.spines.right':False, 'axes.grid':True, 'grid.alpha':.25, 'axes.axisbelow':True,
          'axes.titlesize':11, 'axes.labelsize':10, 'legend.frameon':False, 'legend.fontsize':9, 'xtick.labelsize':9, 'ytick.labelsize':9}

@@ -12,13 +12,13 @@ from pathlib import Path
 import joblib
 from fastcore.all import L
 from .data.corpus import check_texts
-from .infer.predict import beside, bundle_predictor, read_bundles, read_calibration
+from .infer.predict import beside, bundle_predictor, read_bundles, read_calibration, read_linear
 
 # %% ../nbs/60_scale.ipynb #a26f06db
 class ScoreBlocks:
     "Predict the texts of blocks of rows; Ray makes one for each worker"
-    def __init__(self, bundles, calibration, precision, text_col, how):
-        self.predictor,self.text_col,self.how = bundle_predictor(bundles, precision, calibration),text_col,how
+    def __init__(self, bundles, calibration, linear, precision, text_col, how):
+        self.predictor,self.text_col,self.how = bundle_predictor(bundles, precision, calibration, linear),text_col,how
     def __call__(self, block):
         texts = check_texts(block, self.text_col, 'a block of the data')
         return beside(block.reset_index(drop=True), self.predictor.to_frame(texts, **self.how))
@@ -60,12 +60,13 @@ def score(
 ): # A `ray.data.Dataset`, which is computed when it is read or written
     "Predict a dataset of any size: its columns, then `prediction` and a probability for each label"
     bundles = read_bundles(model)
-    calibration = read_calibration(model, next(iter(bundles.values())).config)
+    config = next(iter(bundles.values())).config
     bundle_predictor(bundles, precision) # raises here rather than in a worker
     connect(address)
     import ray
     n = workers or max(int(ray.cluster_resources().get('CPU', 1))-1, 1)
     ray.data.DataContext.get_current().enable_progress_bars = False # which fill logs with pages
-    given = dict(bundles=bundles, calibration=calibration, precision=precision, text_col=text_col, how=how)
+    given = dict(bundles=bundles, calibration=read_calibration(model, config), linear=read_linear(model, config),
+                 precision=precision, text_col=text_col, how=how)
     return _read(data).map_batches(ScoreBlocks, fn_constructor_kwargs=given, batch_format='pandas', batch_size=bs, num_cpus=1,
                                    compute=ray.data.ActorPoolStrategy(min_size=1, max_size=n))

@@ -37,6 +37,7 @@ class ULMFiTClassifier(ClassifierMixin, BaseEstimator):
         unlabeled=None, # More texts for the language model
         config=None, # AWD-LSTM's sizes for `pretrained=None`
         lang='en', # Language of the texts
+        linear=False, # Give TF-IDF a part in the prediction?
         random_state=42, # Of split, shuffling, weights and dropout
         verbose=False # Show progress?
     ):
@@ -63,13 +64,14 @@ class ULMFiTClassifier(ClassifierMixin, BaseEstimator):
         start = dict(pretrained=self.lm, lm_kwargs=dict(epochs=0)) if self.lm else \
                 dict(pretrained=self.pretrained, lm_kwargs=self._lm_kwargs(), unlabeled=self.unlabeled)
         ens = ulmfit(pd.DataFrame(dict(text=texts, label=i)), recipe=self.recipe, backwards=self.backwards, valid_pct=self.valid_pct,
-                     seed=_seed(self.random_state), lang=self.lang, progress=self.verbose, rival=False, regression=False,
-                     clas_kwargs=clas, **start)
-        self.bundles_,self.calibration_ = {k:l.bundle() for k,l in ens.learns.items()},ens.predictor.calibration
+                     seed=_seed(self.random_state), lang=self.lang, progress=self.verbose, rival=False,
+                     linear=self.linear, regression=False, clas_kwargs=clas, **start)
+        self.bundles_ = {k:l.bundle() for k,l in ens.learns.items()}
+        self.calibration_,self.linear_ = ens.predictor.calibration,ens.predictor.linear
         return self._load()
 
     def _load(self):
-        self.predictor_ = bundle_predictor(self.bundles_, calibration=self.calibration_)
+        self.predictor_ = bundle_predictor(self.bundles_, calibration=self.calibration_, linear=self.linear_)
         return self
 
     def predict_proba(self, X) -> np.ndarray: # (texts, classes)

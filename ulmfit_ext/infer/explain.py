@@ -17,6 +17,8 @@ import torch.nn.functional as F
 from fastcore.all import patch, store_attr
 from fastai.text.core import TK_REP, TK_WREP, UNK, defaults
 from ..plots import axes_of
+from .calibrate import answer_name
+from .linear import word_weights
 from .predict import NAMES, Predictor
 
 # %% ../../nbs/42_infer.explain.ipynb #9d8d1c63
@@ -69,7 +71,7 @@ class Explanation:
     def __init__(self,
         text:str, # As it was written
         tokens:list, # In reading order
-        parts:dict, # Contributions (tokens,) by name: 'forward', 'backward', 'both'
+        parts:dict, # Contributions (tokens,) by name, as in `Predictor.outputs`
         target=None, # The label that is explained; `None` for a number
         answer:float=None, # Its probability, or the number
         change:dict=None # By name, log-odds of the text less those of unknown words
@@ -78,7 +80,7 @@ class Explanation:
         self.spans = token_spans(text, tokens)
 
     @property
-    def values(self): return self.parts['both' if 'both' in self.parts else next(iter(self.parts))]
+    def values(self): return self.parts[answer_name(self.parts)]
 
     def to_frame(self) -> pd.DataFrame:
         "Return a row for each token: its place in the text, and its contributions"
@@ -198,6 +200,14 @@ def _occlusion(model, ids, vocab, task, i, bs=64):
             fall.append(whole-f(docs))
     return torch.cat(fall).numpy(),(whole-none).item()
 
+def _by_token(words, spans):
+    "Contributions (tokens,) of words by their places; one that spans several tokens is shared by them"
+    res = np.zeros(len(spans))
+    for a,b,v in words:
+        at = [j for j,(c,d) in enumerate(spans) if c<b and a<d]
+        if at: res[at] += v/len(at)
+    return res
+
 @patch
 def explain(self:Predictor,
     text:str, # A document
@@ -207,7 +217,8 @@ def explain(self:Predictor,
 ) -> Explanation:
     """Return each token's contribution to the calibrated log-odds of the label, or to the number, by direction
 
-    They add up to the change from a text of unknown words; 'both' is the mean of the directions. Of a document longer than
+    They add up to the change from a text of unknown words; 'both' is the mean of the directions,
+    'with TF-IDF' the mean of that and the linear model's weights. Of a document longer than
     the classifier pools (1,400 tokens), that part alone is read."""
     if method not in ('gradients','occlusion'): raise ValueError(f"method is {method!r}: expected 'gradients' or 'occlusion'")
     if self.fields: raise ValueError(f"the model reads the columns {self.fields[1:]}: explain(...) is for models of one text")
@@ -230,4 +241,9 @@ def explain(self:Predictor,
         parts[NAMES[k]] = values[::-1].copy() if k=='bwd' else values
     if len(parts)==2:
         for o in (parts,change): o['both'] = (o['forward']+o['backward'])/2
+    if self.linear is not None:
+        own,w = answer_name(parts),self.linear.weight
+        parts['TF-IDF'] = _by_token(word_weights(self.linear, text, i), token_spans(text, tokens))
+        change['TF-IDF'] = parts['TF-IDF'].sum()
+        for o in (parts,change): o['with TF-IDF'] = (1-w)*o[own]+w*o['TF-IDF']
     return Explanation(text, tokens, parts, self.labels and self.labels[i], float(probs[i]), change)

@@ -85,7 +85,7 @@ def push_bundle(
 ) -> str: # Address of the commit
     "Upload a saved model with its card; raise `ValueError` or `FileNotFoundError` unless it can be loaded"
     card,hub,folder = model_card(folder, repo, notes),_hub(),model_folder(folder)
-    files = [folder/d/n for d in ('', *NAMES) for n in ('config.json','vocab.json','model.safetensors','calibration.json')]
+    files = [folder/d/n for d in ('', *NAMES, 'linear') for n in ('config.json','vocab.json','model.safetensors','calibration.json')]
     ops = [hub.CommitOperationAdd(p.relative_to(folder).as_posix(), p) for p in files if p.is_file()]
     api = hub.HfApi()
     api.create_repo(repo, private=private, exist_ok=True)

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['ACTIVATIONS', 'NAMES', 'decode', 'threshold', 'beside', 'as_texts', 'Predictor', 'BundleEncoder', 'check_pair',
-           'bundle_predictor', 'read_bundles', 'model_folder', 'read_calibration', 'load_predictor', 'document_errors',
-           'error_table', 'targets_of']
+           'bundle_predictor', 'read_bundles', 'model_folder', 'read_calibration', 'read_linear', 'load_predictor',
+           'document_errors', 'error_table', 'targets_of']
 
 # %% ../../nbs/40_infer.predict.ipynb #bbf18980
 import os, sys, warnings
@@ -22,7 +22,8 @@ from ..data.corpus import check_labels
 from ..data.loaders import batch_sizes
 from ..data.tokenize import Encoder
 from ..models.bundle import inside, load_bundle
-from .calibrate import Calibration
+from .calibrate import Calibration, answer_name
+from .linear import LinearModel
 
 # %% ../../nbs/40_infer.predict.ipynb #430f8503
 ACTIVATIONS = {'single':lambda o: o.softmax(1), 'multi':lambda o: o.sigmoid(), 'regression':lambda o: o}
@@ -80,13 +81,16 @@ class Predictor:
         labels:list=None, # Classes, by output; `None` for regression
         thresh:float=.5, # Of several labels, those with more probability are given, unless `calibration` has thresholds
         fields:list=None, # For models of several text columns: their mark, and the columns
-        calibration=None # A `Calibration`
+        calibration=None, # A `Calibration`
+        linear=None # A `LinearModel` with a part in the prediction
     ):
         store_attr()
         self._pid = os.getpid()
 
-    def outputs_of(self, ids:dict, bs:int=128, progress:bool=True) -> dict:
-        "Return calibrated outputs (documents, outputs) by name, 'forward', 'backward' and their mean 'both', from ids by direction"
+    def outputs_of(self, ids:dict, texts=None, bs:int=128, progress:bool=True) -> dict:
+        """Return calibrated outputs (documents, outputs) by name, from ids by direction, and the texts if there is a linear model
+
+        The names are 'forward', 'backward' and their mean 'both', and 'TF-IDF' and the mean 'with TF-IDF'."""
         res = {}
         if self._pid!=os.getpid(): torch.set_num_threads(1) # after a fork, the threads of the parent are missing
         for k,model in self.models.items():
@@ -106,14 +110,21 @@ class Predictor:
                 raise FloatingPointError(f"the {NAMES[k]} model answers NaN or infinity for {bad.sum()} of {len(bad)} texts: "
                                          "its training diverged, so lower the learning rate")
         if len(res)==2: res['both'] = (res['forward']+res['backward'])/2
+        if self.linear is not None:
+            own,w = res[answer_name(res)],self.linear.weight
+            res['TF-IDF'] = self.linear(texts) if len(texts) else own
+            res['with TF-IDF'] = ((1-w)*own+w*res['TF-IDF']).astype(own.dtype)
         return self.calibration(res) if self.calibration else res
 
     def outputs(self, texts, progress:bool=True) -> dict:
         "Return outputs (documents, outputs) by name for `texts`"
-        return self.outputs_of(self.encode(as_texts(texts, self.fields)), progress=progress)
+        texts = as_texts(texts, self.fields)
+        return self.outputs_of(self.encode(texts), texts, progress=progress)
 
     @property
-    def name(self): return 'both' if len(self.models)==2 else NAMES[next(iter(self.models))]
+    def name(self):
+        if self.linear is not None: return 'with TF-IDF'
+        return 'both' if len(self.models)==2 else NAMES[next(iter(self.models))]
     @property
     def thresholds(self): return self.calibration and self.calibration.thresh or self.thresh # a number, or a `dict` by name
 
@@ -177,7 +188,8 @@ class Predictor:
         labels = f', {n} labels' if n>8 else f": {', '.join(map(str, self.labels))}" if n else ''
         t = self.calibration and self.calibration.temperature.get(self.name)
         cal = '' if not t else f', temperature {t:.2f}' if self.task=='single' else ', calibrated'
-        return f"{type(self).__name__}: {' and '.join(NAMES[k] for k in self.models)}, {self.task}{labels}{cal}"
+        names = [*(NAMES[k] for k in self.models), *([f'TF-IDF ({self.linear.weight:.0%})'] if self.linear is not None else [])]
+        return f"{type(self).__name__}: {' and '.join(names)}, {self.task}{labels}{cal}"
 
 # %% ../../nbs/40_infer.predict.ipynb #8888df08
 class BundleEncoder:
@@ -205,7 +217,8 @@ def check_pair(
 def bundle_predictor(
     bundles:dict, # Classifier `Bundle`s by direction
     precision:str='fp32', # Or 'bf16': faster on some CPUs, but answers depend on the batch from the fourth digit
-    calibration=None # A `Calibration`
+    calibration=None, # A `Calibration`
+    linear=None # A `LinearModel`
 ) -> Predictor:
     "Return a `Predictor` from bundles"
     if precision not in ('bf16','fp32'): raise ValueError(f"precision is {precision!r}: expected 'bf16' or 'fp32'")
@@ -215,7 +228,7 @@ def bundle_predictor(
         for m in models.values(): m[0].module.bfloat16()
     c = b.config
     return Predictor(models, BundleEncoder(b.vocab, c['tokenizer'], list(bundles)), c['task'], c['labels'],
-                     c.get('thresh', .5), c['tokenizer'].get('fields'), calibration)
+                     c.get('thresh', .5), c['tokenizer'].get('fields'), calibration, linear)
 
 def read_bundles(
     path # A folder from `Ensemble.export`, of one classifier's bundle, or of a run
@@ -235,13 +248,19 @@ def read_calibration(path, config):
     file = model_folder(path)/'calibration.json'
     return Calibration.read(file, config['task'], len(config['labels'])) if file.is_file() and config['labels'] else None
 
+def read_linear(path, config):
+    "Read the `LinearModel` in the folder of a model with this configuration; `None` if there is none"
+    folder = model_folder(path)/'linear'
+    return LinearModel.load(inside(folder.parent, 'linear'), config['task'], config['arch']['n_out']) if folder.is_dir() else None
+
 def load_predictor(
     path, # As in `read_bundles`
     precision:str='fp32' # As in `bundle_predictor`
 ) -> Predictor:
-    "Read a saved classifier or pair, with its calibration; raise `FileNotFoundError` or `ValueError`"
+    "Read a saved classifier or pair, with its calibration and linear model; raise `FileNotFoundError` or `ValueError`"
     bundles = read_bundles(path)
-    return bundle_predictor(bundles, precision, read_calibration(path, next(iter(bundles.values())).config))
+    config = next(iter(bundles.values())).config
+    return bundle_predictor(bundles, precision, read_calibration(path, config), read_linear(path, config))
 
 # %% ../../nbs/40_infer.predict.ipynb #32e93d43
 def document_errors(probs, y, task, thresh=.5) -> np.ndarray:

@@ -17,7 +17,7 @@ from fastcore.all import patch
 from sklearn.metrics import ConfusionMatrixDisplay, confusion_matrix, precision_recall_fscore_support
 from ..plots import axes_of, figure, plot_intervals
 from ..train.run import write_file
-from .calibrate import calibration_error, plot_reliability
+from .calibrate import answer_name, calibration_error, plot_reliability
 from .predict import Predictor, as_texts, decode, error_table, targets_of, threshold
 
 # %% ../../nbs/43_infer.report.ipynb #59583b3b
@@ -49,7 +49,7 @@ class Report(pd.DataFrame):
     "Errors with intervals, one row for each model; and figures by class, and the texts that were most confidently wrong"
     _metadata = ['outputs','y','task','labels','texts','name','probs','thresh','thresholds']
     def __init__(self,
-        outputs:dict, # Outputs (documents, outputs) by name: 'forward', 'backward', 'both', 'TF-IDF'
+        outputs:dict, # Outputs (documents, outputs) by name, as `Predictor.outputs` gives them
         y:np.ndarray, # Class numbers, 0/1 rows, or numbers
         task:str='single', # 'single', 'multi' or 'regression'
         labels:list=None, # Classes, by output
@@ -60,7 +60,7 @@ class Report(pd.DataFrame):
         if task!='regression': errors['ECE %'] = [100*calibration_error(p, y, task) for p in outputs.values()]
         super().__init__(errors)
         self.outputs,self.y,self.task,self.labels,self.texts = outputs,y,task,labels,list(texts or [])
-        self.name = 'both' if 'both' in outputs else next(iter(outputs))
+        self.name = answer_name(outputs)
         self.probs,self.thresh,self.thresholds = outputs[self.name],threshold(thresh, self.name),thresh
 
     @property
