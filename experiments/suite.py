@@ -1,6 +1,6 @@
 """A suite of small tasks, and what changes of the recipe do to its errors; measured on training documents that the labels were not drawn from, never on a test split
 
-    python experiments/suite.py FOLDER VARIANT[,VARIANT...] [TASK:LABELS ...]
+    python experiments/suite.py FOLDER VARIANT[;VARIANT...] [TASK:LABELS ...]
 
 FOLDER keeps language models, which variants share that differ in the classifier alone. A draw is 500 (or LABELS) labelled documents, a tenth of which is the validation part
 that training sees; errors are of one direction, forward, on up to 2,000 other documents. Finished cells are kept in results/suite.jsonl, and not trained again."""
@@ -14,22 +14,23 @@ from common import data
 from fastai.torch_core import set_seed
 from sklearn.model_selection import train_test_split
 from fastai.losses import LabelSmoothingCrossEntropyFlat
+from fastai.callback.core import Callback
 from ulmfit_ext.all import *
+from ulmfit_ext.train.run import copy_tensors, tensors_of
 
 RESULTS = Path(__file__).parent/'results'
 # changes of recipe 'default' by phase; 'lm' of None takes the pretrained language model as it is
 VARIANTS = {
-    'default':{}, 'last':dict(clas=dict(keep='last')),
+    'default':{}, 'own words':dict(words='own'), 'lm as it is':dict(lm=None), 'lm 1':dict(lm=dict(epochs=1)), 'lm 10':dict(lm=dict(epochs=10)),
+    'lm rate .001':dict(lm=dict(lr=.001)), 'lm rate .0003':dict(lm=dict(lr=.0003)), 'lm 10, rate .001':dict(lm=dict(epochs=10, lr=.001)),
+    'last':dict(clas=dict(keep='last')), 'averaged':dict(clas=dict(keep='last'), average=True),
     'epochs 6':dict(clas=dict(epochs=6)), 'epochs 10':dict(clas=dict(epochs=10)), 'epochs 40':dict(clas=dict(epochs=40)),
-    'rate .005':dict(clas=dict(lr=.005)), 'rate .02':dict(clas=dict(lr=.02)),
-    'full':dict(clas=dict(unfreeze='full')), 'head':dict(clas=dict(unfreeze='last')),
+    'rate .005':dict(clas=dict(lr=.005)), 'rate .02':dict(clas=dict(lr=.02)), 'full':dict(clas=dict(unfreeze='full')), 'head':dict(clas=dict(unfreeze='last')),
     'dropout 0':dict(clas=dict(output_p=0., hidden_p=0., input_p=0., embed_p=0., weight_p=0.)),
     'dropout 1':dict(clas=dict(output_p=.4, hidden_p=.3, input_p=.4, embed_p=.05, weight_p=.5)),
-    'words .2':dict(clas=dict(embed_p=.2)), 'head .5':dict(clas=dict(head_p=(.5,))), 'pooled .5':dict(clas=dict(output_p=.5, head_p=(.4,))),
-    'bs 8':dict(clas=dict(bs=8)), 'bs 16':dict(clas=dict(bs=16)), 'one cycle':dict(clas=dict(schedule='one_cycle')), 'factor 1.5':dict(clas=dict(factor=1.5)), 'factor 4':dict(clas=dict(factor=4.)),
-    'wd':dict(clas=dict(wd=.05, decouple_wd=True)), 'adam .9':dict(clas=dict(mom=.9)), 'smoothing':dict(clas={}, smooth=.1),
-    'lm as it is':dict(lm=None), 'lm 2':dict(lm=dict(epochs=2)), 'lm 8':dict(lm=dict(epochs=8)), 'lm 15':dict(lm=dict(epochs=15)),
-    'lm rate .002':dict(lm=dict(lr=.002)), 'lm rate .001':dict(lm=dict(lr=.001)), 'lm dropout .5':dict(lm=dict(output_p=.2, hidden_p=.15, input_p=.2, embed_p=.025, weight_p=.25)),
+    'words .2':dict(clas=dict(embed_p=.2)), 'pooled .5':dict(clas=dict(output_p=.5, head_p=(.4,))), 'bs 8':dict(clas=dict(bs=8)), 'bs 16':dict(clas=dict(bs=16)),
+    'one cycle':dict(clas=dict(schedule='one_cycle')), 'factor 1.5':dict(clas=dict(factor=1.5)), 'factor 4':dict(clas=dict(factor=4.)),
+    'wd':dict(clas=dict(wd=.05, decouple_wd=True)), 'adam .9':dict(clas=dict(mom=.9)), 'smoothing':dict(smooth=.1),
 }
 TASKS = ('sst2', 'mr', 'trec6', 'news20', 'imdb')
 
@@ -49,24 +50,37 @@ def draw(task, n, seed, most=2000):
     return few.reset_index(drop=True), rest.sample(min(most, len(rest)), random_state=0)
 
 
+class Average(Callback):
+    "Keep a moving average of the weights"
+    run_valid = False
+    def __init__(self, decay=.99): self.decay, self.mean = decay, None
+    def after_step(self):
+        own = tensors_of(self.learn.model)
+        if self.mean is None: self.mean = {k:v.detach().clone().float() for k, v in own.items()}
+        for k, v in own.items(): self.mean[k].lerp_(v.detach().float(), 1-self.decay)
+
+
 def cell(folder, task, n, seed, variant):
     change = dict(VARIANTS[variant])
-    smooth, lm = change.pop('smooth', None), change.get('lm', {})
+    smooth, words, average, lm = (change.pop(k, v) for k, v in (('smooth', None), ('words', 'both'), ('average', False), ('lm', {})))
     of_lm = get_recipe('default').replace(lm=lm or {})
     recipe = of_lm.replace(clas=change.get('clas', {}))
     few, dev = draw(task, n, seed, 500 if task in ('news20', 'imdb') else 2000)
-    corpus = TextCorpus.from_df(few, label_col='label', seed=seed, **({} if lm is not None else dict(vocab=pretrained('mini', 'fwd').vocab)))
+    known = pretrained('mini', 'fwd').vocab
+    corpus = TextCorpus.from_df(few, label_col='label', seed=seed, known=None if words=='own' else known, vocab=known if lm is None else None)
     tokens = int(corpus.lens[corpus.lm_train].sum())
     start, source = time.process_time(), 'mini'
     if lm is not None:
         p = recipe.lm
         set_seed(seed)
         source = finetune_lm(corpus.lm_dls(max(min(p.bs, tokens//(10*p.seq_len)), 1), p.seq_len, vary_len=p.vary_len), 'mini', of_lm, progress=False,
-                             run_dir=folder/f'{task}-{n}-{seed}-{json.dumps(lm)}'.replace('"', '').replace(' ', ''), resume=True)
+                             run_dir=folder/f'{task}-{n}-{seed}-{words}-{json.dumps(lm)}'.replace('"', '').replace(' ', ''), resume=True)
     lm_seconds, start = time.process_time()-start, time.process_time()
     set_seed(seed)
     kw = {} if smooth is None else dict(loss_func=LabelSmoothingCrossEntropyFlat(eps=smooth))
-    learn = finetune_classifier(corpus.clas_dls(recipe.clas.bs), source, recipe, progress=False, **kw)
+    mean = Average()
+    learn = finetune_classifier(corpus.clas_dls(recipe.clas.bs), source, recipe, progress=False, cbs=mean if average else None, **kw)
+    if average: copy_tensors(tensors_of(learn.model), mean.mean, 'the average')
     seconds = time.process_time()-start
     pred = Ensemble(learn).predictor
     wrong = (pd.Series(pred.predict(dev.text.tolist(), progress=False), index=dev.index).astype(str)!=dev.label).mean()
@@ -86,4 +100,4 @@ def main(folder, variants, tasks):
                 with open(log, 'a') as f: f.write(json.dumps(row)+'\n')
 
 
-if __name__=='__main__': main(Path(sys.argv[1]), sys.argv[2].split(','), sys.argv[3:] or TASKS)
+if __name__=='__main__': main(Path(sys.argv[1]), sys.argv[2].split(';'), sys.argv[3:] or TASKS)

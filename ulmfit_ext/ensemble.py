@@ -356,6 +356,7 @@ def ulmfit(
     as_is = (lm_kwargs or {}).get('epochs')==0
     if as_is and first is None: raise ValueError("lm_kwargs has epochs=0, but pretrained is None: give a language model")
     if as_is: lm_kwargs,kwargs = {k:v for k,v in lm_kwargs.items() if k!='epochs'},{'vocab':first.vocab, **kwargs}
+    if first: kwargs.setdefault('known', first.vocab) # few texts have few of the words that new ones will have
     corpus = TextCorpus.from_df(df, text_col, label_col, valid_pct, unlabeled=unlabeled, seed=int(seed), **kwargs)
     config = (lm_kwargs or {}).get('config')
     job = _Job(corpus, _sized(base, corpus, lm_kwargs, clas_kwargs), bundles, config, lm_kwargs, clas_kwargs, cbs, as_is, parallel)

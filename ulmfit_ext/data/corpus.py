@@ -354,8 +354,8 @@ def _valid_col(df, col):
         raise ValueError(f"column {col!r} marks {is_valid.sum()} of {len(df)} documents for validation: expected some, but not all")
     return np.flatnonzero(~is_valid),np.flatnonzero(is_valid)
 
-def _make_vocab(raw, offsets, words, docs, vocab, min_freq, max_vocab, block=10_000):
-    "`vocab`, or the commonest words of `docs`, counted a block of documents at a time"
+def _make_vocab(raw, offsets, words, docs, vocab, known, min_freq, max_vocab, block=10_000):
+    "`vocab`, or the commonest words of `docs`, counted a block of documents at a time, and those of `known`"
     if vocab is not None:
         if not all(isinstance(w, str) for w in vocab):
             raise TypeError("vocab holds more than words: expected a list of str; of a classifier's DataLoaders it is dls.vocab[0]")
@@ -365,7 +365,10 @@ def _make_vocab(raw, offsets, words, docs, vocab, min_freq, max_vocab, block=10_
     for a in range(0, len(wanted), block):
         lens = np.diff(offsets[a:a+block+1])
         count += np.bincount(raw[offsets[a]:offsets[a]+lens.sum()][np.repeat(wanted[a:a+block], lens)], minlength=len(words))
-    return list(make_vocab(Counter({w:int(c) for w,c in zip(words, count) if c}), min_freq, max_vocab))
+    own = list(make_vocab(Counter({w:int(c) for w,c in zip(words, count) if c}), min_freq, max_vocab))
+    if known is None: return own
+    both = dict.fromkeys(w for w in [*own, *known] if w!='xxfake')
+    return list(both)[:max(max_vocab, len(own))]
 
 @patch(cls_method=True)
 def from_df(cls:TextCorpus,
@@ -380,6 +383,7 @@ def from_df(cls:TextCorpus,
     max_vocab:int=60000, # Most words in the vocabulary
     min_freq:int=3, # Rarer words are unknown
     vocab:list=None, # A vocabulary to use, in place of one from the training and unlabelled texts
+    known:list=None, # More words for it: a pretrained model's, which new texts may have
     **kwargs # For `check_labels`: `label_delim`, `regression`
 ) -> TextCorpus:
     "Make a corpus from a `DataFrame`; raise `TypeError` or `ValueError` for what can't be trained on"
@@ -401,7 +405,7 @@ def from_df(cls:TextCorpus,
                           "their scores are optimistic")
     settings,extra = tokenizer_settings(lang),np.arange(n, len(texts))
     key,raw,offsets,words = tokenized(texts, settings)
-    vocab = _make_vocab(raw, offsets, words, np.concatenate([train, extra]), vocab, min_freq, max_vocab)
+    vocab = _make_vocab(raw, offsets, words, np.concatenate([train, extra]), vocab, known, min_freq, max_vocab)
     res = cls(key, raw, offsets, words, vocab, settings, train, valid, extra, labels, classes, task, seed)
     res.columns = dict(text_col=text_col, label_col=label_col, **kwargs)
     special = [i for i,w in enumerate(vocab) if w in defaults.text_spec_tok and w!=UNK]
@@ -450,7 +454,7 @@ def from_files(cls:TextCorpus,
     key,raw,offsets,words = tokenized(texts, settings)
     n,n_valid = len(offsets)-1,sum(texts.n[f] for f in valid)
     train,valid = np.split(np.arange(n), [n-n_valid]) if valid else _split(n, None, None, valid_pct, seed)
-    vocab = _make_vocab(raw, offsets, words, train, vocab, min_freq, max_vocab)
+    vocab = _make_vocab(raw, offsets, words, train, vocab, None, min_freq, max_vocab)
     if max_tokens is not None:
         some = np.random.default_rng(seed).permutation(train)
         train = np.sort(some[:np.searchsorted(np.cumsum(np.diff(offsets)[some]), max_tokens)+1])

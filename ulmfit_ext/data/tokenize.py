@@ -206,7 +206,7 @@ def _some(self:PieceTokenizer, texts):
         self._odd.discard(p)
 
 # %% ../../nbs/10_data.tokenize.ipynb #4d2004cb
-def _tokenizer(lang, rules=None, max_chars=20_000_000):
+def _tokenizer(lang, rules=None, max_chars=5_000_000):
     return PieceTokenizer(lang, max_chars=max_chars, rules=[clean, *(defaults.text_proc_rules if rules is None else rules)])
 
 def _start(*args):

@@ -86,15 +86,18 @@ class ULMFiTClassifier(ClassifierMixin, BaseEstimator):
 
     def fit_lm(self,
         texts, # All the text there is, labelled or not
-        folder # A new folder
+        folder, # A new folder
+        resume=False # Go on in `folder`, if it is there?
     ):
         "Fine-tune language models once, on text without labels, and set the parameter `lm` to their folder"
         df,folder = pd.DataFrame(dict(text=_texts(texts))),Path(folder)
-        corpus = TextCorpus.from_df(df, valid_pct=.05, seed=_seed(self.random_state), lang=self.lang)
-        for b in {'both':(False,True), True:(True,), False:(False,)}[self.backwards]:
-            d = 'bwd' if b else 'fwd'
-            dls = corpus.lm_dls(min(64, max(int(corpus.lens.sum())//700, 1)), backwards=b)
-            finetune_lm(dls, get_pretrained(self.pretrained, d), self.recipe, run_dir=folder/'lm'/d, progress=self.verbose,
+        directions = {'both':('fwd','bwd'), True:('bwd',), False:('fwd',)}[self.backwards]
+        bundles = {d:get_pretrained(self.pretrained, d) for d in directions}
+        first = bundles[directions[0]]
+        corpus = TextCorpus.from_df(df, valid_pct=.05, seed=_seed(self.random_state), lang=self.lang, known=first and first.vocab)
+        for d,b in bundles.items():
+            dls = corpus.lm_dls(min(64, max(int(corpus.lens.sum())//700, 1)), backwards=d=='bwd')
+            finetune_lm(dls, b, self.recipe, run_dir=folder/'lm'/d, resume=resume, progress=self.verbose,
                         **self._lm_kwargs())
         self.lm = str(folder)
         return self
