@@ -37,12 +37,14 @@ from .infer.estimator import ULMFiTClassifier
 class _Cells:
     "Results by key, kept in a file of JSON lines"
     def __init__(self, folder):
-        self.file,self.done = folder and Path(folder)/'cells.jsonl',{}
-        if not (self.file and self.file.exists()): return
-        for line in self.file.read_text(encoding='utf8').splitlines():
+        self.file,self.done = Path(folder)/'cells.jsonl',{}
+        if not self.file.exists(): return
+        text = self.file.read_text(encoding='utf8')
+        for line in text.splitlines():
             try: row = json.loads(line)
-            except ValueError: continue # the last one, cut by a full disk
+            except ValueError: continue # of a process that was killed
             self.done[self.key(row['cell'])] = row
+        if not text.endswith('\n'): self.file.write_text(text+'\n', encoding='utf8')
     def key(self, cell): return json.dumps(cell, sort_keys=True)
     def __call__(self, f, **cell):
         "What `f()` returned for this cell, now or before"
@@ -50,8 +52,7 @@ class _Cells:
             start = time.time()
             res = f()
             row = self.done[self.key(cell)] = dict(cell=cell, seconds=round(time.time()-start, 1), **res, **_machine())
-            if self.file:
-                with open(self.file, 'a', encoding='utf8') as out: out.write(json.dumps(row)+'\n')
+            with open(self.file, 'a', encoding='utf8') as out: out.write(json.dumps(row)+'\n')
         return {**row['cell'], **{k:v for k,v in row.items() if k!='cell'}}
 
 def _machine():
@@ -100,7 +101,7 @@ def advice(self:LearningCurve, method=None) -> str:
     m = means[method]
     said = f"With {most:,} labels {method} has the fewest errors, {m[most]:.1f}%" if method==last.idxmin() else \
            f"With {most:,} labels {method} has {m[most]:.1f}% errors"
-    if len(m)<2: return f'{said}. More sizes would show what more labels are worth.'
+    if len(m)<3: return f'{said}. More sizes would show what more labels are worth.'
     slope,_ = _power_law(m.index.to_numpy(float), m.to_numpy())
     if slope>=-.02 or m[most]<=1: return f'{said}. More labels promise little.'
     more = most*(((m[most]-1)/m[most])**(1/slope)-1)
