@@ -4,7 +4,7 @@ BIN = .venv/bin
 LATEST = .venv-latest/bin
 # two notebooks or tests at a time, a thread for each: with more threads than cores they hold each other up
 ONE = OMP_NUM_THREADS=1
-.PHONY: demo test test-latest bench export clean
+.PHONY: demo test test-latest bench export docs clean
 
 demo: .venv/.done
 	$(BIN)/ulmfit demo
@@ -33,6 +33,11 @@ export: .venv/.done
 	$(BIN)/nbdev_export
 	$(BIN)/python scripts/readme.py
 
+# the site as plain HTML in _docs, to look at offline
+docs: .venv/.done
+	$(BIN)/python -m pip install --quiet --constraint constraints/dev.txt --editable '.[docs]'
+	$(BIN)/python scripts/docs.py
+
 .venv/.done: settings.ini setup.py constraints/dev.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints/dev.txt --editable '.[dev]'
@@ -44,4 +49,4 @@ export: .venv/.done
 	touch $@
 
 clean:
-	rm -rf .venv .venv-latest demo build dist *.egg-info
+	rm -rf .venv .venv-latest demo build dist _docs *.egg-info

@@ -5,6 +5,7 @@
 FOLDER keeps language models, which variants share that differ in the classifier alone. A draw is 500 (or LABELS) labelled documents, a tenth of which is the validation part
 that training sees; errors are of one direction, forward, on up to 2,000 other documents. Finished cells are kept in results/suite.jsonl, and not trained again."""
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -23,7 +24,7 @@ RESULTS = Path(__file__).parent/'results'
 VARIANTS = {
     'default':{}, 'own words':dict(words='own'), 'lm as it is':dict(lm=None), 'lm 1':dict(lm=dict(epochs=1)), 'lm 10':dict(lm=dict(epochs=10)),
     'lm rate .001':dict(lm=dict(lr=.001)), 'lm rate .0003':dict(lm=dict(lr=.0003)), 'lm 10, rate .001':dict(lm=dict(epochs=10, lr=.001)),
-    'last':dict(clas=dict(keep='last')), 'averaged':dict(clas=dict(keep='last'), average=True),
+    'best':dict(clas=dict(keep='best')), 'averaged':dict(average=True),
     'epochs 6':dict(clas=dict(epochs=6)), 'epochs 10':dict(clas=dict(epochs=10)), 'epochs 40':dict(clas=dict(epochs=40)),
     'rate .005':dict(clas=dict(lr=.005)), 'rate .02':dict(clas=dict(lr=.02)), 'full':dict(clas=dict(unfreeze='full')), 'head':dict(clas=dict(unfreeze='last')),
     'dropout 0':dict(clas=dict(output_p=0., hidden_p=0., input_p=0., embed_p=0., weight_p=0.)),
@@ -31,6 +32,7 @@ VARIANTS = {
     'words .2':dict(clas=dict(embed_p=.2)), 'pooled .5':dict(clas=dict(output_p=.5, head_p=(.4,))), 'bs 8':dict(clas=dict(bs=8)), 'bs 16':dict(clas=dict(bs=16)),
     'one cycle':dict(clas=dict(schedule='one_cycle')), 'factor 1.5':dict(clas=dict(factor=1.5)), 'factor 4':dict(clas=dict(factor=4.)),
     'wd':dict(clas=dict(wd=.05, decouple_wd=True)), 'adam .9':dict(clas=dict(mom=.9)), 'smoothing':dict(smooth=.1),
+    'reviews first':dict(start=os.environ.get('ULMFIT_FIELD')), # a language model that went on from mini on unlabelled IMDb reviews
 }
 TASKS = ('sst2', 'mr', 'trec6', 'news20', 'imdb')
 
@@ -63,18 +65,19 @@ class Average(Callback):
 def cell(folder, task, n, seed, variant):
     change = dict(VARIANTS[variant])
     smooth, words, average, lm = (change.pop(k, v) for k, v in (('smooth', None), ('words', 'both'), ('average', False), ('lm', {})))
+    first = change.pop('start', 'mini')
     of_lm = get_recipe('default').replace(lm=lm or {})
-    recipe = of_lm.replace(clas=change.get('clas', {}))
+    recipe = of_lm.replace(clas=dict(keep='last', **change.get('clas', {})) if 'keep' not in change.get('clas', {}) else change['clas'])
     few, dev = draw(task, n, seed, 500 if task in ('news20', 'imdb') else 2000)
-    known = pretrained('mini', 'fwd').vocab
+    known = pretrained(first, 'fwd').vocab
     corpus = TextCorpus.from_df(few, label_col='label', seed=seed, known=None if words=='own' else known, vocab=known if lm is None else None)
     tokens = int(corpus.lens[corpus.lm_train].sum())
-    start, source = time.process_time(), 'mini'
+    start, source = time.process_time(), first
     if lm is not None:
         p = recipe.lm
         set_seed(seed)
-        source = finetune_lm(corpus.lm_dls(max(min(p.bs, tokens//(10*p.seq_len)), 1), p.seq_len, vary_len=p.vary_len), 'mini', of_lm, progress=False,
-                             run_dir=folder/f'{task}-{n}-{seed}-{words}-{json.dumps(lm)}'.replace('"', '').replace(' ', ''), resume=True)
+        source = finetune_lm(corpus.lm_dls(max(min(p.bs, tokens//(10*p.seq_len)), 1), p.seq_len, vary_len=p.vary_len), first, of_lm, progress=False,
+                             run_dir=folder/f'{task}-{n}-{seed}-{words if first=="mini" else "field"}-{json.dumps(lm)}'.replace('"', '').replace(' ', ''), resume=True)
     lm_seconds, start = time.process_time()-start, time.process_time()
     set_seed(seed)
     kw = {} if smooth is None else dict(loss_func=LabelSmoothingCrossEntropyFlat(eps=smooth))

@@ -73,5 +73,5 @@ def test_recipes_hold_the_tables_numbers():
     assert all(ph.alpha==2 and ph.beta==1 for r in (p, s, f) for ph in (r.lm, r.clas))
     assert [(r.lm.formula, r.clas.formula, r.lm.keep, r.clas.keep) for r in (p, s)]==[('paper', 'paper', 'last', 'last'), ('scripts', 'scripts', 'last', 'last')]
     d = RECIPES['default']
-    assert (d.lm.formula, d.lm.keep, d.clas.keep)==('scripts', 'best', 'best')
+    assert (d.lm.formula, d.lm.keep, d.clas.keep)==('scripts', 'best', 'last')
     for r in RECIPES.values(): assert Recipe.from_json(r.to_json())==r

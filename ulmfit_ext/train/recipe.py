@@ -176,7 +176,7 @@ _fastai = dict(schedule='one_cycle', mom=.8, eps=1e-5, wd=.1, decouple_wd=True, 
 RECIPES = {r.name:r for r in [
     Recipe('default',
            lm=Phase(lr=.004, epochs=4, formula='scripts', keep='best', bs=16, vary_len=True, **_light(.25)),
-           clas=Phase(lr=.01, epochs=20, formula='scripts', keep='best', unfreeze='gradual', bs=32, max_len=20*70, **_light(.5))),
+           clas=Phase(lr=.01, epochs=20, formula='scripts', unfreeze='gradual', bs=32, max_len=20*70, **_light(.5))),
     Recipe('paper',
            lm=Phase(lr=.004, epochs=15, vary_len=True),
            clas=Phase(lr=.01, epochs=50, unfreeze='gradual', max_len=20*70)),
