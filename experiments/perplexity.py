@@ -5,7 +5,6 @@
 Perplexity is over all tokens, and says nothing between models of different vocabularies: a word that is not in a vocabulary is an easy
 `xxunk`. Bits per character does: an unknown word costs its `xxunk` and its spelling, letter by letter, as often as each letter stands in
 the unknown words of other text (enwiki-valid). In WikiText the unknown words are unknown to its makers too, so that its bits are too few."""
-import json
 import math
 import re
 import sys

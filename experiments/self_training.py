@@ -42,6 +42,7 @@ def main(lm, jobs):
         start = time.time()
         teacher = classifier(few, lm, vocab, seed, epochs=10)
         row = dict(labels=n, seed=seed, teacher=error(teacher, test), teacher_seconds=round(time.time()-start))
+        row['teacher, three more epochs'] = error(classifier(few, teacher, vocab, seed, epochs=3, unfreeze='full', lr=.01/3), test) # is it the student, or the epochs?
         print(row, flush=True)
         p = Ensemble(teacher).predictor.predict_proba(more.text.tolist(), progress=False)
         sure = np.concatenate([np.argsort(-p[:, i])[:len(more)//6] for i in range(2)]) # a third in all

@@ -1,9 +1,9 @@
 "A linear model's part in predictions; learning curves and tables from the shell"
 import json
 import os
+import shutil
 import subprocess
 import sys
-from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
@@ -95,7 +95,6 @@ def test_a_voice_can_be_taken_back(run):
 
 @pytest.mark.parametrize('what', ['not JSON', 'weight', 'shape', 'nan', 'another task'])
 def test_forged_linear_models(run, tmp_path, what):
-    import shutil
     from safetensors.numpy import load_file, save_file
     shutil.copytree(run[0]/'model', tmp_path/'model')
     d = tmp_path/'model'/'linear'
@@ -138,3 +137,22 @@ def test_curve_from_the_shell(tmp_path):
                        (['ablate', 'n.csv', '--rows', 'table9'], "there is no table 'table9'")):
         res = shell(*args, cwd=tmp_path)
         assert res.returncode==1 and says in res.stderr, res.stderr
+
+
+def test_students_from_the_shell(tmp_path):
+    df = notes(400)
+    df[:120].to_csv(tmp_path/'a.csv', index=False)
+    df[120:][['text']].to_csv(tmp_path/'u.csv', index=False)
+    cmd = ['train', 'a.csv', '--unlabeled', 'u.csv', '--pretrained', 'none', '--sizes', '24,32,3', '--epochs', '12', '--lm-epochs', '1', '--recipe', 'r.json', '--self-train']
+    (tmp_path/'r.json').write_text(get_recipe('default').replace(name='t', clas=dict(unfreeze='full', factor=1., lr=.02, bs=8)).to_json())
+    res = shell(*cmd, cwd=tmp_path)
+    assert res.returncode==0, res.stderr
+    first = (tmp_path/'a-ulmfit'/'student'/'fwd'/'model.safetensors').read_bytes()
+    shutil.rmtree(tmp_path/'a-ulmfit'/'student')
+    shutil.rmtree(tmp_path/'a-ulmfit'/'students'/'labels'/'fwd') # killed before the last step
+    res = shell(*cmd, '--resume', cwd=tmp_path)
+    assert res.returncode==0 and (tmp_path/'a-ulmfit'/'student'/'fwd'/'model.safetensors').read_bytes()==first, res.stderr
+    pred = load_predictor(tmp_path/'a-ulmfit'/'student')
+    assert len(pred.models)==2 and (np.array(pred.predict(df.text[120:].tolist()))!=df.label[120:]).mean()<.3
+    res = shell('train', 'a.csv', '--self-train', '--out', 'b', cwd=tmp_path)
+    assert res.returncode==1 and '--self-train without --unlabeled' in res.stderr

@@ -5,10 +5,10 @@ with warnings.catch_warnings():
     import fastai.text.all
 from ulmfit_ext.plots import plot_losses
 from ulmfit_ext.train.schedule import STLR, plot_lrs, stlr
-from ulmfit_ext.train.unfreeze import Stage, chain_thaw, discriminative_lrs, gradual, group_table, n_groups, plot_stages
+from ulmfit_ext.train.unfreeze import Stage, chain_thaw, discriminative_lrs, gradual, group_table, plot_stages
 from ulmfit_ext.train.recipe import RECIPES, FusedAdam, Phase, Recipe, get_recipe, recipe_table
 from ulmfit_ext.train.run import fit_phase
-from ulmfit_ext.train.precision import AutoPrecision, FreeMemory
+from ulmfit_ext.train.precision import AutoPrecision
 from ulmfit_ext.data.tokenize import Encoder, PieceTokenizer, tokenize
 from ulmfit_ext.data.corpus import TextCorpus, read_table
 from ulmfit_ext.data.loaders import mix_documents
@@ -21,6 +21,8 @@ from ulmfit_ext.classifier import classifier_learner, finetune_classifier
 from ulmfit_ext.infer.predict import Predictor, error_table, load_predictor
 from ulmfit_ext.infer.report import Report
 from ulmfit_ext.ensemble import Ensemble, ulmfit
+from ulmfit_ext.self_training import self_train
 from ulmfit_ext.infer.estimator import ULMFiTClassifier
 from ulmfit_ext.infer.hub import from_hub
+from ulmfit_ext.experiments import ablate, learning_curve
 del warnings, fastai

@@ -26,7 +26,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 from .plots import COLOURS, axes_of, plot_intervals
 from .train.recipe import DROPOUTS, get_recipe
-from .train.run import check_run_dir, duration, open_run
+from .train.run import check_run_dir, open_run
 from .data.corpus import TextCorpus, check_labels, check_texts
 from .models.bundle import pretrained as get_pretrained
 from .lm import finetune_lm

@@ -10,7 +10,6 @@ import os
 import tempfile
 import warnings
 from pathlib import Path
-import pandas as pd
 from ..data.corpus import check_texts, read_table
 import ulmfit_ext.infer.explain # gives `Predictor` its `explain`
 from .predict import Predictor, beside
