@@ -27,8 +27,7 @@ a{color:var(--link)}h1{line-height:1.2}h2{margin-top:2.2rem;border-bottom:1px so
 blockquote{margin:0;font-size:1.1em;opacity:.8}
 pre{background:var(--soft);padding:.7rem;overflow-x:auto;border-radius:6px;font-size:13.5px;line-height:1.45}
 .output pre{background:none;border-left:3px solid var(--line);border-radius:0}code{background:var(--soft);padding:0 .2em}pre code{padding:0}
-table{border:0;display:block;overflow-x:auto;border-collapse:collapse;font-size:14px;margin:.6rem 0}th,td{padding:.25rem .7rem;border-bottom:1px solid var(--line);text-align:right}
-.text_cell_render td:first-child,.text_cell_render th:first-child,.cell_md td:first-child{text-align:left}
+table{border:0;display:block;overflow-x:auto;border-collapse:collapse;font-size:14px;margin:.6rem 0}th,td{padding:.25rem .7rem;border-bottom:1px solid var(--line);text-align:left}.output th,.output td{text-align:right}
 img{max-width:100%;height:auto}.output img{background:#fff;border-radius:4px}details summary{cursor:pointer;font-size:13px;opacity:.75}
 .prompt,.input_prompt,.output_prompt{display:none}
 @media(max-width:800px){body{display:block}nav{height:auto;position:static;border:0}nav details:not([open])>*:not(summary){display:none}main{padding:1rem}}
