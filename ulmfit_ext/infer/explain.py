@@ -185,7 +185,11 @@ def _gradients(model, ids, vocab, task, i, n_steps):
     for n in n_steps*2**np.arange(4): # more steps where the answer jumps on the way
         if n>n_steps and n*len(ids)>100_000: break # minutes
         parts = IntegratedGradients(f).attribute(emb, start, n_steps=int(n), internal_batch_size=at_once).sum(-1)[0]
-        if abs(parts.sum().item()-change)<=.01+.02*abs(change): break
+        total = parts.sum().item()
+        if adds_up := abs(total-change)<=.01+.02*abs(change): break
+    if not adds_up:
+        warnings.warn(f"the contributions add up to {total:.2f}, the log-odds change by {change:.2f}: the prediction jumps between an "
+                      "unknown text and this one; compare with method='occlusion'")
     return parts.detach().float().cpu().numpy(),change # numpy has no bf16
 
 def _occlusion(model, ids, vocab, task, i, bs=64):
