@@ -105,12 +105,14 @@ def word_weights(
     i:int # Output
 ) -> list: # Of (start, end, contribution)
     "Return each word's contribution to the log-odds of output `i`, or to the number, by its place in `text`"
-    words = [(m.start(), m.end()) for m in model.pattern.finditer(text)]
+    place = np.repeat(np.arange(len(text)), [len(c.lower()) for c in text]) # of characters that are two in lower case
+    found = list(model.pattern.finditer(text.lower()))
+    words = [(int(place[m.start()]), int(place[m.end()-1])+1) for m in found]
     x = model.vectorizer.transform([text])
     others = np.delete(model.coef, i, 0).mean(0) if model.task=='single' and len(model.coef)>1 else 0
     value = x.multiply(model.coef[i]-others).tocsr()
     column,parts = model.vectorizer.vocabulary_,np.zeros(len(words))
-    lower = [text[a:b].lower() for a,b in words]
+    lower = [m[0] for m in found]
     grams = [(g, [j]) for j,g in enumerate(lower)]+[(f'{a} {b}', [j,j+1]) for j,(a,b) in enumerate(zip(lower, lower[1:]))]
     times = {}
     for g,_ in grams: times[g] = times.get(g, 0)+1
