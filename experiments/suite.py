@@ -25,6 +25,7 @@ VARIANTS = {
     'default':{}, 'own words':dict(words='own'), 'lm as it is':dict(lm=None), 'lm 1':dict(lm=dict(epochs=1)), 'lm 10':dict(lm=dict(epochs=10)),
     'lm rate .001':dict(lm=dict(lr=.001)), 'lm rate .0003':dict(lm=dict(lr=.0003)), 'lm 10, rate .001':dict(lm=dict(epochs=10, lr=.001)),
     'best':dict(clas=dict(keep='best')), 'averaged':dict(average=True),
+    'best, own words':dict(words='own', clas=dict(keep='best')), 'best, lm as it is':dict(lm=None, clas=dict(keep='best')), 'best, lm rate .001':dict(lm=dict(lr=.001), clas=dict(keep='best')),
     'epochs 6':dict(clas=dict(epochs=6)), 'epochs 10':dict(clas=dict(epochs=10)), 'epochs 40':dict(clas=dict(epochs=40)),
     'rate .005':dict(clas=dict(lr=.005)), 'rate .02':dict(clas=dict(lr=.02)), 'full':dict(clas=dict(unfreeze='full')), 'head':dict(clas=dict(unfreeze='last')),
     'dropout 0':dict(clas=dict(output_p=0., hidden_p=0., input_p=0., embed_p=0., weight_p=0.)),
