@@ -448,5 +448,5 @@ def _compare(ens, texts, say, folder, rival, linear):
     say(f'\nValidation, with 95% intervals\n{rep.errors.to_string(float_format="{:.3g}".format)}')
     if ens.rival: say(verdict(rep))
     if ens.task=='regression': return
-    if cal.ece is None: say(f"Too few validation documents ({cal.documents}) to calibrate probabilities: expected 50.")
+    if cal.ece is None: say(f"Too few validation documents ({cal.documents}) to calibrate probabilities: expected 20.")
     else: say(f"Calibrated: expected calibration error {cal.ece['before']:.1%} before, {cal.ece['after']:.1%} after (cross-validated).")

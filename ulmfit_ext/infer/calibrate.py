@@ -131,7 +131,7 @@ class Calibration:
         outputs:dict, # Probabilities (documents, labels) by name
         y:np.ndarray, # Class numbers, or 0/1 (documents, labels)
         task:str='single', # Or 'multi'
-        least:int=50 # With fewer documents temperatures stay at 1
+        least:int=20 # With fewer documents temperatures stay at 1
     ):
         "Fit temperatures and thresholds on validation documents"
         few = len(y)<least
