@@ -91,6 +91,8 @@ _precision = Annotated[Literal['auto','bf16','fp32'], typer.Option(help="Number 
 _resume = Annotated[bool, typer.Option('--resume', help="Go on with the run in that folder.")]
 _parallel = Annotated[Optional[bool], typer.Option('--parallel/--no-parallel',
                                                    help="Train both directions at once. Default: where there are two cores.")]
+_epochs = Annotated[Optional[int], typer.Option(min=1, help="Epochs of the classifier, in place of the recipe's.")]
+_lm_epochs = Annotated[Optional[int], typer.Option(min=1, help="Epochs of the language model, in place of the recipe's.")]
 _size_help = "Sizes of a model from scratch: embedding, hidden, layers. Default: 256,640,3."
 
 @app.command()
@@ -106,8 +108,7 @@ def train(
     minutes:Annotated[Optional[float], typer.Option(help="Cut epochs so that training takes about so long.")]=None,
     pretrained:Annotated[str, typer.Option(help="'mini' (English), 'wt103', a language model's folder, or 'none'.")]='mini',
     recipe:_recipe=None,
-    lm_epochs:Annotated[Optional[int], typer.Option(min=1, help="Epochs of the language model, in place of the recipe's.")]=None,
-    epochs:Annotated[Optional[int], typer.Option(min=1, help="Epochs of the classifier, in place of the recipe's.")]=None,
+    lm_epochs:_lm_epochs=None, epochs:_epochs=None,
     sizes:Annotated[Optional[str], typer.Option(help=_size_help)]=None,
     direction:Annotated[Direction, typer.Option(help="Read forward, backward, or both and average.")]='both',
     lang:_lang='en', encoding:_encoding='utf-8', sep:_sep=None, seed:_seed=42, precision:_precision='auto',
@@ -423,8 +424,7 @@ def curve(
     text_col:_text_col='text', label_col:_label_col='label',
     sizes:Annotated[Optional[str], typer.Option(help="Numbers of labels. Default: 1, 2 and 5 times powers of ten: 100,200,500,...")]=None,
     draws:Annotated[int, typer.Option(min=1, help="How often labels are drawn for each size.")]=2,
-    epochs:Annotated[Optional[int], typer.Option(min=1, help="Epochs of classifiers, in place of the recipe's.")]=None,
-    lm_epochs:Annotated[Optional[int], typer.Option(min=1, help="Epochs of the language models, in place of the recipe's.")]=None,
+    epochs:_epochs=None, lm_epochs:_lm_epochs=None,
     direction:Annotated[Direction, typer.Option(help="Read forward, backward, or both and average.")]='fwd',
     linear:Annotated[bool, typer.Option('--linear', help="Give TF-IDF a part in ULMFiT's prediction.")]=False,
     lang:_lang='en', encoding:_encoding='utf-8', sep:_sep=None,
@@ -459,8 +459,7 @@ def ablate(
     seeds:Annotated[str, typer.Option(help="Seeds of the classifiers, such as 1,2,3.")]='42',
     pretrained:Annotated[str, typer.Option(help="'mini' (English), 'wt103', or a language model's folder.")]='mini',
     recipe:Annotated[str, typer.Option(help="The recipe that rows change: 'paper', or another, or a .json file.")]='paper',
-    epochs:Annotated[Optional[int], typer.Option(min=1, help="Epochs of classifiers, in place of the recipe's.")]=None,
-    lm_epochs:Annotated[Optional[int], typer.Option(min=1, help="Epochs of the language models, in place of the recipe's.")]=None,
+    epochs:_epochs=None, lm_epochs:_lm_epochs=None,
     lang:_lang='en', encoding:_encoding='utf-8', sep:_sep=None,
     out:Annotated[Optional[Path], typer.Option(help="New folder for the table. Default: TABLE's name with -ablation.")]=None,
     resume:_resume=False,

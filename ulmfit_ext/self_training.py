@@ -6,6 +6,7 @@
 __all__ = ['most_confident', 'self_train']
 
 # %% ../nbs/46_self_training.ipynb #5bf868d3
+from copy import copy
 from pathlib import Path
 import numpy as np
 import pandas as pd
@@ -60,7 +61,7 @@ def self_train(
     students = {d:_student(ens.learns[d], lms[d], given, corpus, epochs, epochs_last, seed, d, folder, resume, progress) for d in wanted}
     res = Ensemble(students.get('fwd'), students.get('bwd'))
     res.corpus,res.lms,res.valid_texts = corpus,lms,ens.valid_texts
-    if ens.predictor.linear is not None: res.use_linear(ens.rival)
+    if ens.predictor.linear is not None: res.use_linear(copy(ens.rival)) # the teacher keeps its own weight
     else: res.rival = ens.rival
     if len(corpus.valid): res.calibrate()
     return res
