@@ -1,6 +1,5 @@
 "Steps of `Learner.fit` for a classifier, all layers trained, in batches of 64: IMDb's reviews, and TREC-6's questions of ten words"
 import os
-import statistics
 import time
 from contextlib import redirect_stdout
 from common import SIZES, data, imdb, main, pair, save

@@ -1,7 +1,6 @@
 """What the benchmarks share: data, pairs of runs in turn, results as JSON.
 
 Each script measures ours and stock fastai alternately in one run, every time in a process of its own, and reports medians and their ratio."""
-import argparse
 import json
 import os
 import platform

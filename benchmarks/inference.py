@@ -2,7 +2,6 @@
 import os
 import statistics
 import tempfile
-import time
 from contextlib import redirect_stdout
 from pathlib import Path
 from common import SIZES, imdb, main, pair, save, timed

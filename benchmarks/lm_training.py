@@ -1,12 +1,11 @@
 "Steps of `Learner.fit` for a language model on IMDb, batches of 64 x 70 tokens, validation left out; and the memory they take"
 import statistics
-import sys
 import time
 from common import SIZES, imdb, main, pair, peak_mb, save
 
 
 def one(which, size, steps):
-    from fastai.text.all import AWD_LSTM, Callback, Perplexity, TextDataLoaders, accuracy, awd_lstm_lm_config, language_model_learner, make_vocab
+    from fastai.text.all import AWD_LSTM, Callback, Perplexity, TextDataLoaders, accuracy, awd_lstm_lm_config, language_model_learner
     from ulmfit_ext.data.corpus import TextCorpus
     from ulmfit_ext.lm import lm_learner
     import contextlib, os

@@ -2,7 +2,7 @@
 import os
 import tempfile
 from contextlib import redirect_stdout
-from common import child, imdb, main, rss_mb, peak_mb, save, timed
+from common import child, imdb, main, rss_mb, save, timed
 
 
 def one(which, n):

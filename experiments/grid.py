@@ -2,34 +2,25 @@
 
     python experiments/grid.py [TASK:LABELS:SEED ...]
 
-Tasks are sst2, mr, trec6 and news20; 0 labels are all. SST-2, TREC-6 and 20 Newsgroups are tested on their official test parts, MR on every tenth sentence; a seed draws the
-labels. Language models read the labelled texts alone. Finished cells are kept in results/grid.jsonl, and not trained again. Nothing was chosen on these test parts."""
+Tasks are sst2, mr, trec6, news20 and imdb; 0 labels are all. SST-2, TREC-6, 20 Newsgroups and IMDb (5,000 reviews) are tested on their official test parts, MR on every tenth
+sentence; a seed draws the labels. Language models read the labelled texts alone; of IMDb, they are the pair in $ULMFIT_FIELD, which has read unlabelled reviews. Finished cells
+are kept in results/grid.jsonl, and not trained again. Nothing was chosen on these test parts."""
 import json
+import os
 import sys
 import time
 from pathlib import Path
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1]/'benchmarks')]
-from common import data
-from suite import training_part
-import pandas as pd
-from sklearn.model_selection import train_test_split
+from tasks import few_labels, test_part
 from ulmfit_ext.all import *
 
 LOG = Path(__file__).parent/'results'/'grid.jsonl'
 
 
-def test_part(task):
-    if task=='mr': return pd.read_csv(data()/'mr.csv').iloc[::10]
-    if task=='news20': return pd.read_json(data()/'news20-test.jsonl.xz', lines=True)
-    return pd.read_csv(data()/f'{task}-test.csv')
-
-
 def cell(task, n, seed):
-    train = training_part(task).astype(dict(label=str))
-    few = train_test_split(train, train_size=n, random_state=seed, stratify=train.label)[0] if n else train
-    start = time.time()
-    clf = ulmfit(few.reset_index(drop=True), seed=seed, linear=True, progress=False)
-    seconds, test = time.time()-start, test_part(task).astype(dict(label=str))
+    few, start = few_labels(task, n, seed), time.time()
+    read = dict(pretrained=os.environ['ULMFIT_FIELD'], lm_kwargs=dict(epochs=0)) if task=='imdb' else {}
+    clf = ulmfit(few, seed=seed, linear=True, progress=False, **read)
+    seconds, test = time.time()-start, test_part(task)
     rep = clf.report(test.text.tolist(), test.label)
     return dict(errors=rep['error %'].round(2).to_dict(), high=rep.high.round(2).to_dict(), weight=round(clf.rival.weight, 2), seconds=round(seconds), documents=len(test))
 

@@ -10,10 +10,8 @@ import sys
 import time
 from pathlib import Path
 import pandas as pd
-sys.path.insert(0, str(Path(__file__).parents[1]/'benchmarks'))
-from common import data
+from tasks import TASKS, draw
 from fastai.torch_core import set_seed
-from sklearn.model_selection import train_test_split
 from fastai.losses import LabelSmoothingCrossEntropyFlat
 from fastai.callback.core import Callback
 from ulmfit_ext.all import *
@@ -35,22 +33,6 @@ VARIANTS = {
     'wd':dict(clas=dict(wd=.05, decouple_wd=True)), 'adam .9':dict(clas=dict(mom=.9)), 'smoothing':dict(smooth=.1),
     'reviews first':dict(start=os.environ.get('ULMFIT_FIELD')), # a language model that went on from mini on unlabelled IMDb reviews
 }
-TASKS = ('sst2', 'mr', 'trec6', 'news20', 'imdb')
-
-
-def training_part(task):
-    "All labelled documents that may be drawn"
-    if task in ('imdb', 'news20'): return pd.read_json(data()/f'{task}-train.jsonl.xz', lines=True)[['text', 'label']]
-    df = pd.read_csv(data()/(f'{task}-train.csv' if task!='mr' else 'mr.csv'))
-    # every tenth of MR is its test part, which nobody sees here
-    return df if task!='mr' else df[df.index%10!=0]
-
-
-def draw(task, n, seed, most=2000):
-    "`n` labelled documents, and others to measure on"
-    df = training_part(task).astype(dict(label=str))
-    few, rest = train_test_split(df, train_size=n, random_state=seed, stratify=df.label)
-    return few.reset_index(drop=True), rest.sample(min(most, len(rest)), random_state=0)
 
 
 class Average(Callback):

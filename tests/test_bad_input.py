@@ -17,11 +17,13 @@ from fastai.text.core import SpacyTokenizer, Tokenizer, WordTokenizer, defaults
 from fastai.text.data import LMDataLoader, Numericalize, TensorText, TextBlock, TextDataLoaders
 from conftest import TINY
 from ulmfit_ext.classifier import classifier_learner, finetune_classifier
-from ulmfit_ext.data.corpus import TextCorpus, read_table
+from ulmfit_ext.data.tables import read_table
+from ulmfit_ext.data.corpus import TextCorpus
 from ulmfit_ext.data.loaders import settings_of
 from ulmfit_ext.data.samples import notes
 from ulmfit_ext.data.tokenize import PieceTokenizer
-from ulmfit_ext.ensemble import Ensemble, ulmfit
+from ulmfit_ext.ensemble import Ensemble
+from ulmfit_ext.one_call import ulmfit
 from ulmfit_ext.infer.predict import load_predictor
 from ulmfit_ext.lm import finetune_lm, generate, lm_learner, pretrain_lm
 from ulmfit_ext.models.bundle import fastai_bundle, load_bundle
@@ -224,7 +226,7 @@ def full(path):
 def resumed(tmp, df, damage=None, resume=True, **kwargs):
     "A run that is interrupted at once, then resumed in another way"
     class Begun(Exception): pass
-    with mock.patch('ulmfit_ext.ensemble.finetune_lm', side_effect=Begun), mock.patch('ulmfit_ext.ensemble.token_seconds', return_value=1e-3):
+    with mock.patch('ulmfit_ext.one_call.finetune_lm', side_effect=Begun), mock.patch('ulmfit_ext.one_call.token_seconds', return_value=1e-3):
         with pytest.raises(Begun): ulmfit(notes(40), run_dir=tmp/'run', valid_pct=.3, **SMALL)
         assert (tmp/'run'/'run.json').exists()
         if damage is not None: damage(tmp/'run')

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 from fastcore.all import L
 from ulmfit_ext.data import corpus as module, loaders # which gives a corpus its DataLoaders
-from ulmfit_ext.data.corpus import TextCorpus, check_labels, read_table
+from ulmfit_ext.data.tables import check_labels, read_table
+from ulmfit_ext.data.corpus import TextCorpus
 from ulmfit_ext.data.samples import notes
 from ulmfit_ext.data.tokenize import tokenize
 

@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 from conftest import TINY
 from ulmfit_ext.cli import app
 from ulmfit_ext.data.samples import notes
-from ulmfit_ext.ensemble import ulmfit, verdict
+from ulmfit_ext.ensemble import verdict
+from ulmfit_ext.one_call import ulmfit
 from ulmfit_ext.infer.calibrate import Calibration, calibration_error, cool
 from ulmfit_ext.infer.predict import load_predictor
 from ulmfit_ext.infer.report import Report
@@ -275,7 +276,7 @@ def test_what_a_run_writes(single, tmp_path):
 
 
 def test_a_language_model_is_taken_as_it_is(single, monkeypatch):
-    monkeypatch.setattr('ulmfit_ext.ensemble.finetune_lm', None) # is not called
+    monkeypatch.setattr('ulmfit_ext.one_call.finetune_lm', None) # is not called
     clf = ulmfit(notes(60, seed=2), pretrained=single[1], lm_kwargs=dict(epochs=0), clas_kwargs=dict(epochs=1), progress=False)
     assert clf.corpus.vocab==single[0].corpus.vocab
     with pytest.raises(ValueError, match='give a language model'): ulmfit(notes(60), **{**KW, 'lm_kwargs':dict(epochs=0)})

@@ -1,5 +1,4 @@
 "The same on a GPU as on a CPU; without a GPU the tests compare the CPU with itself, and fp16 is emulated"
-import warnings
 import pytest
 import torch
 from fastai.text.all import set_seed

@@ -163,7 +163,7 @@ finetune_lm(corpus.lm_dls(8, 12), None, R, progress=False, **KW)
 
 def test_steps_are_timed_alone(folder):
     code = '''
-import ulmfit_ext.ensemble as e
+import ulmfit_ext.one_call as e
 join_ranks()
 e._Clock.__init__.__defaults__ = (1+5*rank_distrib(),) # the processes stop after other steps
 learn = lm_learner(corpus.lm_dls(1, 2), None, R.lm, **KW)

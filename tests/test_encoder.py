@@ -90,7 +90,7 @@ def test_500_real_documents(data_folder, capsys):
     from fastai.text.models.awdlstm import AWD_LSTM
     from fastai.text.models.core import get_text_classifier
     from ulmfit_ext.data.corpus import TextCorpus
-    from ulmfit_ext.data.corpus import read_table
+    from ulmfit_ext.data.tables import read_table
     texts = pd.concat([read_table(f'{data_folder}/{f}').text[:n] for f, n in (('news20-test.jsonl.xz', 1500), ('imdb-test.jsonl.xz', 500))])
     corpus = TextCorpus.from_df(pd.DataFrame(dict(text=texts[texts.str.strip()!=''])), max_vocab=5000)
     rng = np.random.default_rng(0)

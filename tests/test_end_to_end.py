@@ -4,17 +4,16 @@ import pandas as pd
 import pytest
 import torch
 from torch import nn
-from fastai.callback.core import Callback
 from fastai.callback.progress import *
 from fastai.learner import load_learner
 from fastai.metrics import F1Score, accuracy
 from fastai.text.data import TextDataLoaders
-from fastai.torch_core import set_seed
 from conftest import TINY
 from ulmfit_ext.classifier import finetune_classifier
 from ulmfit_ext.data.corpus import TextCorpus
 from ulmfit_ext.data.samples import notes
-from ulmfit_ext.ensemble import Ensemble, ulmfit
+from ulmfit_ext.ensemble import Ensemble
+from ulmfit_ext.one_call import ulmfit
 from ulmfit_ext.infer.predict import load_predictor, bundle_predictor
 from ulmfit_ext.lm import finetune_lm
 from ulmfit_ext.models.bundle import load_bundle

@@ -81,7 +81,7 @@ def test_folds_share_a_language_model_that_saw_no_label(tmp_path, monkeypatch):
     assert list(seen.pop())==['text'] # no labels
     scores = cross_val_score(clf, df.text, df.label, cv=3)
     assert len(scores)==3 and [len(d) for d in seen]==[60]*3 # nothing but the training part of each fold
-    monkeypatch.setattr('ulmfit_ext.ensemble.finetune_lm', None) # is not called
+    monkeypatch.setattr('ulmfit_ext.one_call.finetune_lm', None) # is not called
     clone(clf).fit(df.text, df.label)
 
 

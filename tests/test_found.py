@@ -22,10 +22,12 @@ from typer.testing import CliRunner
 from conftest import TINY
 from ulmfit_ext.classifier import classifier_learner, finetune_classifier
 from ulmfit_ext.cli import app
-from ulmfit_ext.data.corpus import TextCorpus, check_labels, read_table
+from ulmfit_ext.data.tables import check_labels, read_table
+from ulmfit_ext.data.corpus import TextCorpus
 from ulmfit_ext.data.samples import notes
-from ulmfit_ext.data.tokenize import Encoder, tokenize
-from ulmfit_ext.ensemble import Ensemble, ulmfit
+from ulmfit_ext.data.tokenize import Encoder
+from ulmfit_ext.ensemble import Ensemble
+from ulmfit_ext.one_call import ulmfit
 from ulmfit_ext.infer.predict import load_predictor
 from ulmfit_ext.models.bundle import load_bundle, state_hash
 from ulmfit_ext.infer.report import plot_confusion
@@ -414,8 +416,8 @@ def test_a_transform_before_the_tokenizer_cannot_be_saved_in_silence(tmp_path):
 
 
 def test_a_disk_without_room_is_found_before_training(tmp_path, monkeypatch):
-    monkeypatch.setattr('ulmfit_ext.ensemble.shutil.disk_usage', lambda p: SimpleNamespace(free=1000))
-    monkeypatch.setattr('ulmfit_ext.ensemble.finetune_lm', None) # is not called
+    monkeypatch.setattr('ulmfit_ext.one_call.shutil.disk_usage', lambda p: SimpleNamespace(free=1000))
+    monkeypatch.setattr('ulmfit_ext.one_call.finetune_lm', None) # is not called
     with pytest.raises(OSError, match='make room'): ulmfit(notes(60), run_dir=tmp_path/'run', **KW)
 
 

@@ -8,13 +8,12 @@ import tarfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from conftest import TINY
 from ulmfit_ext.data.corpus import TextCorpus
 from ulmfit_ext.data.samples import fetch, notes
-from ulmfit_ext.ensemble import ulmfit
+from ulmfit_ext.one_call import ulmfit
 from ulmfit_ext.infer.predict import load_predictor
 from ulmfit_ext.models.bundle import load_bundle, save_bundle
 from ulmfit_ext.train.precision import AutoPrecision

@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import pytest
 from ulmfit_ext.data.samples import notes
-from ulmfit_ext.ensemble import ulmfit
+from ulmfit_ext.one_call import ulmfit
 from ulmfit_ext.infer.predict import load_predictor
 from conftest import TINY
 

@@ -22,12 +22,13 @@ from conftest import TINY
 from ulmfit_ext.classifier import finetune_classifier
 from ulmfit_ext.data.corpus import TextCorpus
 from ulmfit_ext.data.samples import notes
-from ulmfit_ext.ensemble import ulmfit
+from ulmfit_ext.one_call import ulmfit
 from ulmfit_ext.lm import finetune_lm, pretrain_lm
 from ulmfit_ext.models.loss import BlockLoss
 from ulmfit_ext.train.precision import AutoPrecision, fast_bf16
 from ulmfit_ext.train.recipe import Phase, get_recipe
-from ulmfit_ext.train.run import Checkpoint, PhaseProgress, fit_phase, read_checkpoint, write_checkpoint
+from ulmfit_ext.train.progress import PhaseProgress
+from ulmfit_ext.train.run import Checkpoint, fit_phase, read_checkpoint, write_checkpoint
 
 SHORT = get_recipe('default').replace(name='short', pre=dict(lr=1e-2, seq_len=10, bs=8), lm=dict(epochs=2, seq_len=10, bs=8), clas=dict(epochs=6, lr=2e-2, bs=10))
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from conftest import TINY
 from ulmfit_ext.data.samples import notes
-from ulmfit_ext.ensemble import ulmfit
+from ulmfit_ext.one_call import ulmfit
 from ulmfit_ext.infer.predict import load_predictor
 
 pytest.importorskip('fastapi')

@@ -10,7 +10,8 @@ from ulmfit_ext.train.recipe import RECIPES, FusedAdam, Phase, Recipe, get_recip
 from ulmfit_ext.train.run import fit_phase
 from ulmfit_ext.train.precision import AutoPrecision
 from ulmfit_ext.data.tokenize import Encoder, PieceTokenizer, tokenize
-from ulmfit_ext.data.corpus import TextCorpus, read_table
+from ulmfit_ext.data.tables import read_table
+from ulmfit_ext.data.corpus import TextCorpus
 from ulmfit_ext.data.loaders import mix_documents
 from ulmfit_ext.data.samples import notes, paper_data, passages
 from ulmfit_ext.models.encoder import text_classifier
@@ -20,7 +21,8 @@ from ulmfit_ext.lm import finetune_lm, generate, lm_learner, pretrain_lm
 from ulmfit_ext.classifier import classifier_learner, finetune_classifier
 from ulmfit_ext.infer.predict import Predictor, error_table, load_predictor
 from ulmfit_ext.infer.report import Report
-from ulmfit_ext.ensemble import Ensemble, ulmfit
+from ulmfit_ext.ensemble import Ensemble
+from ulmfit_ext.one_call import ulmfit
 from ulmfit_ext.self_training import self_train
 from ulmfit_ext.infer.estimator import ULMFiTClassifier
 from ulmfit_ext.infer.hub import from_hub

@@ -124,8 +124,8 @@ def train(
         import pandas as pd
         from ulmfit_ext.train.run import check_run_dir
         from ulmfit_ext.train.recipe import get_recipe
-        from ulmfit_ext.data.corpus import check_labels, check_texts, read_table
-        from ulmfit_ext.ensemble import ulmfit
+        from ulmfit_ext.data.tables import check_labels, check_texts, read_table
+        from ulmfit_ext.one_call import ulmfit
         from ulmfit_ext.infer.predict import targets_of
         out,start = out or Path(_stem(table)+'-ulmfit'),None if pretrained=='none' else pretrained
         check_run_dir(out, resume)
@@ -180,7 +180,7 @@ def _written(clf, rep, out, began):
     if not is_first(): return
     import matplotlib
     matplotlib.use('Agg')
-    from ulmfit_ext.train.run import duration
+    from ulmfit_ext.train.progress import duration
     clf.save_plots(out, rep)
     if rep is not None:
         (out/'report.html').unlink(missing_ok=True) # of a run that is resumed
@@ -300,7 +300,7 @@ def predict(
 ):
     "Label the texts of FILE: its columns as they are, then `prediction` and a probability `p_LABEL` for each label."
     with _for_people():
-        from ulmfit_ext.data.corpus import check_texts, tables_of
+        from ulmfit_ext.data.tables import check_texts, tables_of
         from ulmfit_ext.infer.predict import load_predictor
         import ulmfit_ext.infer.explain # gives `Predictor` its `explain`
         pipe,n,seen,began,said = str(table)=='-',0,0,time.time(),time.time()
@@ -359,7 +359,7 @@ def evaluate(
         import matplotlib
         matplotlib.use('Agg')
         import pandas as pd
-        from ulmfit_ext.data.corpus import check_texts, read_table
+        from ulmfit_ext.data.tables import check_texts, read_table
         from ulmfit_ext.infer.predict import load_predictor
         import ulmfit_ext.infer.report # gives `Predictor` its `report`
         if out: _new_file(out)
@@ -436,7 +436,7 @@ def curve(
         import matplotlib
         matplotlib.use('Agg')
         from ulmfit_ext.train.run import check_run_dir, write_file
-        from ulmfit_ext.data.corpus import check_texts, read_table
+        from ulmfit_ext.data.tables import check_texts, read_table
         out = out or Path(_stem(table)+'-curve')
         check_run_dir(out, resume)
         from ulmfit_ext.experiments import learning_curve
@@ -469,7 +469,8 @@ def ablate(
         import matplotlib
         matplotlib.use('Agg')
         from ulmfit_ext.train.run import check_run_dir, write_file
-        from ulmfit_ext.data.corpus import TextCorpus, read_table
+        from ulmfit_ext.data.tables import read_table
+        from ulmfit_ext.data.corpus import TextCorpus
         from ulmfit_ext.models.bundle import pretrained as get_pretrained
         out = out or Path(_stem(table)+'-ablation')
         check_run_dir(out, resume)
@@ -510,7 +511,7 @@ def demo(
         check_run_dir(out, resume)
         began = time.time()
         from ulmfit_ext.data.samples import passages
-        from ulmfit_ext.ensemble import ulmfit
+        from ulmfit_ext.one_call import ulmfit
         print('Reading documentation. From which part of its page is a passage: summary, parameters, returns or notes?', flush=True)
         df = passages(n_each=n_each).sample(frac=1, random_state=seed)
         rank = df.groupby('label').cumcount()

@@ -27,7 +27,8 @@ from sklearn.pipeline import make_pipeline
 from .plots import COLOURS, axes_of, plot_intervals
 from .train.recipe import DROPOUTS, get_recipe
 from .train.run import check_run_dir, open_run
-from .data.corpus import TextCorpus, check_labels, check_texts
+from .data.tables import check_labels, check_texts
+from .data.corpus import TextCorpus
 from .models.bundle import pretrained as get_pretrained
 from .lm import finetune_lm
 from .classifier import finetune_classifier

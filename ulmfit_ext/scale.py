@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 import joblib
 from fastcore.all import L
-from .data.corpus import check_texts
+from .data.tables import check_texts
 from .infer.predict import beside, bundle_predictor, read_bundles, read_calibration, read_linear
 
 # %% ../nbs/60_scale.ipynb #a26f06db

@@ -22,7 +22,8 @@ from fastai.text.core import BOS, FLD, SpacyTokenizer, Tokenizer, defaults
 from fastai.text.data import LMDataLoader, LMTensorText, Numericalize, SortedDL, TensorText, pad_input
 from fastai.torch_core import default_device, to_detach
 from fasttransform import Transform
-from .corpus import TextCorpus, check_labels, check_texts
+from .tables import check_labels, check_texts
+from .corpus import TextCorpus
 from .tokenize import RULES, PieceTokenizer, clean, rules_of, tokenizer_settings
 
 # %% ../../nbs/12_data.loaders.ipynb #2d825201

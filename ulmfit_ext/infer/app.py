@@ -10,7 +10,7 @@ import os
 import tempfile
 import warnings
 from pathlib import Path
-from ..data.corpus import check_texts, read_table
+from ..data.tables import check_texts, read_table
 import ulmfit_ext.infer.explain # gives `Predictor` its `explain`
 from .predict import Predictor, beside
 

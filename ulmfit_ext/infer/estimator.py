@@ -18,7 +18,7 @@ from ..models.bundle import Bundle, pretrained as get_pretrained
 from ..data.corpus import TextCorpus
 from ..lm import finetune_lm
 from .predict import as_texts, bundle_predictor
-from ..ensemble import ulmfit
+from ..one_call import ulmfit
 
 # %% ../../nbs/47_infer.estimator.ipynb #e59f2cce
 class ULMFiTClassifier(ClassifierMixin, BaseEstimator):

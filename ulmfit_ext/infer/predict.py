@@ -18,7 +18,7 @@ from fastprogress.core import IN_NOTEBOOK
 from fastprogress.fastprogress import progress_bar
 from scipy.stats import binomtest, bootstrap
 from sklearn.metrics import f1_score
-from ..data.corpus import check_labels
+from ..data.tables import check_labels
 from ..data.loaders import batch_sizes
 from ..data.tokenize import Encoder
 from ..models.bundle import inside, load_bundle

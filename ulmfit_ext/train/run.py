@@ -4,16 +4,13 @@
 
 # %% auto #0
 __all__ = ['write_file', 'new_folder', 'check_run_dir', 'open_run', 'tensors_of', 'copy_tensors', 'EpochLog', 'pack_random',
-           'set_random', 'write_checkpoint', 'read_checkpoint', 'Checkpoint', 'duration', 'Plan', 'PhaseProgress',
-           'StopDiverging', 'fit_phase', 'set_history']
+           'set_random', 'write_checkpoint', 'read_checkpoint', 'Checkpoint', 'StopDiverging', 'fit_phase',
+           'set_history']
 
 # %% ../../nbs/04_train.run.ipynb #a2917fe1
 import json
 import os
 import shutil
-import statistics
-import sys
-import time
 import warnings
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -21,19 +18,19 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from fastcore.all import L, noop, patch, store_attr
+from fastcore.all import L, noop, patch
 from fastai.callback.core import Callback
 from fastai.callback.progress import CSVLogger, ProgressCallback
 from fastai.callback.fp16 import MixedPrecision
 from fastai.callback.tracker import TrackerCallback
 from fastai.callback.training import GradientAccumulation
 from fastai.learner import Recorder, replacing_yield
-from fastai.torch_core import find_bs, get_random_states, set_random_states
-from fastprogress.core import IN_NOTEBOOK, html_progress_bar, html_progress_bar_styles, text2html_table
+from fastai.torch_core import get_random_states, set_random_states
 from filelock import FileLock, Timeout
 from safetensors import safe_open
 from safetensors.torch import save
 from .distributed import distributed_cbs, from_first, is_first, n_ranks, unwrapped
+from .progress import PhaseProgress
 from .recipe import Recipe
 from .schedule import StepRecorder
 from .unfreeze import n_groups
@@ -299,109 +296,6 @@ def restore(self:Checkpoint, learn):
     self.steps.rows = [[int(r[0]), int(r[1]), *r[2:]] for r in tensors['steps']['rows'].tolist()]
     _set_order(learn.dls.train, meta['order'])
     set_random(meta['random'], tensors['random'])
-
-# %% ../../nbs/04_train.run.ipynb #6599c7f7
-def duration(seconds:float) -> str:
-    "Format seconds: '40 s', '3 min', '1 h 20 min'"
-    m = round(seconds/60)
-    return f'{seconds:.0f} s' if seconds<90 else f'{m} min' if m<90 else f'{m//60} h {m%60} min'
-
-class Plan:
-    "Expected seconds of each phase of a run, corrected by what the finished ones took"
-    def __init__(self, seconds:dict): self.seconds,self.scale = dict(seconds),1.
-    def later(self, name) -> float:
-        "Expected seconds of all phases after `name`"
-        names = list(self.seconds)
-        return sum(self.seconds[n] for n in names[names.index(name)+1:])
-    def phase(self, name):
-        "A `PhaseProgress` for the phase `name`"
-        i = list(self.seconds).index(name)
-        return PhaseProgress(f'[{i+1}/{len(self.seconds)}] {name[0].upper()}{name[1:]}', self, name)
-
-# %% ../../nbs/04_train.run.ipynb #f4275de4
-class PhaseProgress(Callback):
-    "Show one table for all stages of a phase, and the time left in all"
-    order = ProgressCallback.order
-    def __init__(self,
-        title='', # Printed first
-        plan=None, # A `Plan` with later phases
-        phase='' # Name of this one in it
-    ): store_attr()
-
-    def begin(self, learn, stages, log, steps, place):
-        "Prepare for `stages`, of which those before `place` are done"
-        n,batches = n_groups(learn),len(learn.dls.train)
-        # forward takes a third of a step, and backward goes down to the lowest group that trains
-        self.costs = [(1+2*(n-min(s.groups))/n)/3 for s in stages]
-        work = [c*s.n_epoch*batches for c,s in zip(self.costs, stages)]
-        self.done = sum(work[:place[0]]) + (self.costs[place[0]]*place[1]*batches if place[1] else 0)
-        self.total,self.n_epochs,self.log,self.steps = sum(work),sum(s.n_epoch for s in stages),log,steps
-        self.table,self.rates,self.since,self.shown,self.warned = [],[],None,0.,False
-        self.live = IN_NOTEBOOK or sys.stdout.isatty()
-        if self.title: print(self.title, flush=True)
-        if IN_NOTEBOOK:
-            from IPython.display import HTML, display
-            self.html,self.out = HTML,display(HTML(''), display_id=True)
-
-    def left(self) -> float:
-        "Seconds left in all"
-        part = (self.done-self.done0)/self.total
-        whole = (self.last-self.since)/part if part else 0.
-        if self.plan is None: return whole*(1-self.done/self.total)
-        if part and self.plan.seconds[self.phase]: self.plan.scale = whole/self.plan.seconds[self.phase]
-        return whole*(1-self.done/self.total) + self.plan.later(self.phase)*self.plan.scale
-
-    def after_batch(self):
-        if not self.training or not self.learn.create_mbar: return
-        now,cost = time.monotonic(),self.costs[self.steps.stage]
-        self.done += cost
-        if self.since is None: self.since,self.done0 = now,self.done # the first batch comes with preparations
-        else: self._watch((now-self.last)/cost/max(find_bs(self.xb)*(self.xb[0].shape[-1] if self.xb[0].ndim>1 else 1), 1))
-        self.last = now
-        if now-self.shown<(1 if self.live else 10) or self.done==self.done0: return
-        self.shown,left = now,duration(self.left())
-        in_all = ' in all' if self.plan else ''
-        text = f'epoch {len(self.log.rows)+1} of {self.n_epochs}, loss {float(self.smooth_loss):.3f}, {left} left{in_all}'
-        if IN_NOTEBOOK: self._draw(html_progress_bar(round(100*self.done/self.total), 100, text))
-        elif self.live: print(f'\r{self.done/self.total:4.0%} {text:<60}', end='', flush=True)
-        else: print(f'{self.done/self.total:4.0%} {text}', flush=True)
-
-    def after_fit(self):
-        if IN_NOTEBOOK and self.table and self.learn.create_mbar: self._draw()
-
-@patch
-def _watch(self:PhaseProgress, rate):
-    "Warn once if steps become much slower; `rate` is in seconds a token"
-    self.rates.append(rate)
-    if self.warned or len(self.rates)<40: return
-    first,recent = statistics.median(self.rates[:20]),statistics.median(self.rates[-20:])
-    self.warned = recent>4*first
-    if self.warned: warnings.warn(f"steps are {recent/first:.0f} times slower than at first: beside a busy program, use OMP_NUM_THREADS=1")
-
-@patch
-def _draw(self:PhaseProgress, bar=''):
-    self.out.update(self.html((html_progress_bar_styles if bar else '') + (text2html_table(self.table) if self.table else '') + bar))
-
-@patch
-def write(self:PhaseProgress, row):
-    "Add a row to the table, in place of `learn.logger`"
-    names = ['trains',*self.recorder.metric_names]
-    cells = [self.log.trains(), str(len(self.log.rows)+1), *(f'{v:.4f}' if isinstance(v, float) else str(v) for v in row[1:])]
-    new = [names,cells] if not self.table else [cells]
-    self.table += new
-    if IN_NOTEBOOK: return self._draw()
-    if self.live: print('\r'+' '*66, end='\r')
-    for r in new: print('  '.join(f'{c:<10}' for c in r), flush=True)
-
-# %% ../../nbs/04_train.run.ipynb #fb0c589b
-@patch
-def end(self:PhaseProgress):
-    "Say if validation loss has risen, and which weights are kept"
-    losses = [r.get('valid_loss') or np.inf for r in self.log.rows] or [np.inf]
-    best = int(np.argmin(losses))
-    if losses[-1]<1.02*losses[best] or not np.isfinite(losses[-1]): return
-    kept = 'its' if self.log.keep=='best' else 'the last'
-    print(f"Validation loss was lowest in epoch {best+1} ({losses[best]:.3f}), and rose to {losses[-1]:.3f}: {kept} weights are kept.")
 
 # %% ../../nbs/04_train.run.ipynb #2d0458c1
 class StopDiverging(Callback):

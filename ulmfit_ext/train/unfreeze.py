@@ -15,7 +15,7 @@ from fastcore.all import L, patch
 from fastai.learner import Learner
 from fastai.callback.core import Callback
 from fastai.callback.schedule import SchedCos, combined_cos
-from ..plots import axes_of, figure
+from ..plots import axes_of
 from .schedule import STLR, StepRecorder
 
 # %% ../../nbs/02_train.unfreeze.ipynb #df3d5cb9
