@@ -68,8 +68,8 @@ def test_a_full_disk(cache, df, monkeypatch):
 
 def test_a_killed_build_does_not_look_whole(tmp_path, df):
     df.to_csv(tmp_path/'a.csv', index=False)
-    code = ("import os, sys; from ulmfit_ext.data import corpus as m; m.np.save = lambda *a: os.kill(os.getpid(), 9); "
-            "m.TextCorpus.from_df(m.read_table(sys.argv[1]))")
+    code = ("import os, sys; from ulmfit_ext.data import corpus as m, tables; m.np.save = lambda *a: os.kill(os.getpid(), 9); "
+            "m.TextCorpus.from_df(tables.read_table(sys.argv[1]))")
     assert subprocess.run([sys.executable, '-W', 'ignore', '-c', code, tmp_path/'a.csv']).returncode==-9
     assert all(p.name.startswith('building-') or p.suffix=='.lock' for p in (tmp_path/'cache').iterdir())
     assert tokens(TextCorpus.from_df(read_table(tmp_path/'a.csv')))==tokens(TextCorpus.from_df(df))
