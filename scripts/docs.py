@@ -1,6 +1,6 @@
 """Render the site without Quarto: each notebook of nbs/sidebar.yml as a page of HTML in _docs, for reading offline
 
-    python scripts/docs.py        needs nbconvert"""
+    python scripts/docs.py        needs nbconvert and latex2mathml"""
 import html
 import os
 import re
@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 import nbformat
 import yaml
+from latex2mathml.converter import convert
 from nbconvert import HTMLExporter
 from traitlets.config import Config
 
@@ -27,7 +28,7 @@ a{color:var(--link)}h1{line-height:1.2}h2{margin-top:2.2rem;border-bottom:1px so
 blockquote{margin:0;font-size:1.1em;opacity:.8}
 pre{background:var(--soft);padding:.7rem;overflow-x:auto;border-radius:6px;font-size:13.5px;line-height:1.45}
 .output pre{background:none;border-left:3px solid var(--line);border-radius:0}code{background:var(--soft);padding:0 .2em}pre code{padding:0}
-table{border:0;display:block;overflow-x:auto;border-collapse:collapse;font-size:14px;margin:.6rem 0}th,td{padding:.25rem .7rem;border-bottom:1px solid var(--line);text-align:left}.output th,.output td{text-align:right}
+table{border:0;display:block;overflow-x:auto;border-collapse:collapse;font-size:14px;margin:.6rem 0}th,td{padding:.25rem .7rem;border:0;border-bottom:1px solid var(--line);text-align:left}.output th,.output td{text-align:right}
 img{max-width:100%;height:auto}.output img{background:#fff;border-radius:4px}details summary{cursor:pointer;font-size:13px;opacity:.75}
 .prompt,.input_prompt,.output_prompt{display:none}
 @media(max-width:800px){body{display:block}nav{height:auto;position:static;border:0}nav details:not([open])>*:not(summary){display:none}main{padding:1rem}}
@@ -53,6 +54,16 @@ def shown(nb):
     return nb
 
 
+def markdown(text):
+    "Links to pages of HTML, and formulas as MathML, which browsers draw by themselves"
+    text = re.sub(r'\]\((?!https?:)([^)#]+)\.ipynb', r'](\1.html', text)
+    parts = re.split(r'(```.*?```|`[^`]*`)', text, flags=re.S)
+    for i in range(0, len(parts), 2): # every second part is code
+        parts[i] = re.sub(r'\$\$(.+?)\$\$', lambda m: convert(m[1].strip(), display='block'), parts[i], flags=re.S)
+        parts[i] = re.sub(r'\$([^$\n]+)\$', lambda m: convert(m[1]), parts[i])
+    return ''.join(parts)
+
+
 def menu(page, titles):
     parts = []
     for s in sections:
@@ -75,7 +86,7 @@ def main():
     exporter = HTMLExporter(config=Config(HTMLExporter=dict(exclude_input_prompt=True, exclude_output_prompt=True)), template_name='basic', raw_template=TEMPLATE)
     for f, nb in books.items():
         for c in nb.cells:
-            if c.cell_type=='markdown': c.source = re.sub(r'\]\((?!https?:)([^)#]+)\.ipynb', r'](\1.html', c.source)
+            if c.cell_type=='markdown': c.source = markdown(c.source)
         body = exporter.from_notebook_node(shown(nb))[0]
         page = out/Path(f).with_suffix('.html')
         page.parent.mkdir(parents=True, exist_ok=True)

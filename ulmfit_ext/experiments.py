@@ -107,7 +107,7 @@ def advice(self:LearningCurve, method=None) -> str:
     if slope>=-.02 or m[most]<=1: return f'{said}. More labels promise little.'
     more = most*(((m[most]-1)/m[most])**(1/slope)-1)
     if more>10*most: return f'{said}. One point less would take more than {10*most:,} more labels.'
-    return f'{said}. About {round(more, -int(np.log10(max(more, 10)))+1):,.0f} more labels would save one point.'
+    return f'{said}. About {float(f"{more:.1g}"):,.0f} more labels would save one point.'
 
 # %% ../nbs/50_experiments.ipynb #696ae406
 def _tfidf(): return make_pipeline(TfidfVectorizer(ngram_range=(1,2), sublinear_tf=True), LogisticRegression(C=10, max_iter=1000))
