@@ -362,6 +362,14 @@ def test_classes_with_names_of_means():
     assert list(rep.classes.index)==['accuracy', 'macro avg', 'macro avg', 'weighted avg'] and rep.classes.support.iloc[:2].tolist()==[1, 2]
 
 
+def test_the_verdict_names_nobody_where_ranks_and_mean_disagree():
+    y = np.zeros(60)
+    ours = np.full((60, 1), .1)
+    ours[0] = 50 # nearer in all but one, which is far off
+    assert 'Too few' in verdict(Report({'both':ours, 'TF-IDF':np.full((60, 1), .2)}, y, 'regression'))
+    assert 'ULMFiT is ahead' in verdict(Report({'both':ours[1:], 'TF-IDF':np.full((59, 1), .2)}, y[1:], 'regression'))
+
+
 def test_the_verdict_is_mcnemars_and_counts_thresholds():
     y = np.array([0]*20)
     def probs(wrong): return np.array([[.2, .8] if i<wrong else [.8, .2] for i in range(20)])

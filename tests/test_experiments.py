@@ -120,6 +120,31 @@ def test_small_vocabularies_keep_the_pretrained_words():
 def shell(*args, cwd): return subprocess.run([sys.executable, '-W', 'ignore', '-m', 'ulmfit_ext.cli', *args], cwd=cwd, capture_output=True, text=True, timeout=300, env={**os.environ, 'OMP_NUM_THREADS':'1'})
 
 
+def test_a_curve_reads_unlabelled_texts_of_any_kind():
+    class Counts(ULMFiTClassifier):
+        def fit_lm(self, texts, *args, **kwargs):
+            self.lm = len(list(texts))
+            return self
+        def fit(self, X, y): return self
+        def predict(self, X): return ['sea']*len(X)
+        def set_params(self, **kw):
+            read.append(self.lm)
+            return super().set_params(**kw)
+    df, more = notes(60), notes(12, seed=1).text
+    for some in (more, iter(more), list(more)):
+        read = []
+        learning_curve(df, sizes=[20], methods={'it':Counts()}, seeds=(1,), unlabeled=some, progress=False)
+        assert 48+12 in read
+
+
+def test_a_curve_refuses_labels_and_sizes_that_cannot_be():
+    df = notes(60)
+    how = dict(methods={'TF-IDF':make_pipeline(TfidfVectorizer(), LogisticRegression())}, progress=False)
+    with pytest.raises(ValueError, match="the test set: label '1' was not trained on"): learning_curve(df, test=df.assign(label='1'), **how)
+    with pytest.raises(ValueError, match='sizes hold 47: expected 2 to 46, or 48'): learning_curve(df, sizes=[20, 47], **how)
+    assert len(learning_curve(df, sizes=[20, 46, 48], seeds=(1,), **how))==3
+
+
 def test_curve_from_the_shell(tmp_path):
     notes(120).to_csv(tmp_path/'n.csv', index=False)
     cmd = ['curve', 'n.csv', '--sizes', '20,40,80', '--draws', '1', '--epochs', '1', '--lm-epochs', '1']

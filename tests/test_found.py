@@ -7,11 +7,13 @@ import os
 import signal
 import threading
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from filelock import FileLock
 from fastai.callback.core import Callback
 from fastai.callback.tracker import SaveModelCallback
 from fastai.losses import BCEWithLogitsLossFlat
@@ -29,9 +31,12 @@ from ulmfit_ext.data.tokenize import Encoder
 from ulmfit_ext.ensemble import Ensemble
 from ulmfit_ext.one_call import ulmfit
 from ulmfit_ext.infer.predict import load_predictor
-from ulmfit_ext.models.bundle import load_bundle, state_hash
+from ulmfit_ext.infer.linear import LinearModel
+from ulmfit_ext.lm import finetune_lm
+from ulmfit_ext.models.bundle import load_bundle, save_bundle, state_hash
 from ulmfit_ext.infer.report import plot_confusion
-from ulmfit_ext.train.recipe import get_recipe
+from ulmfit_ext.train.parallel import torch_threads
+from ulmfit_ext.train.recipe import RECIPES, get_recipe
 
 R = get_recipe('default').replace(lm=dict(epochs=1, bs=4, seq_len=20), clas=dict(epochs=4, bs=10, lr=2e-2))
 KW = dict(recipe=R, pretrained=None, lm_kwargs=dict(config=TINY), valid_pct=.3, backwards=False, progress=False)
@@ -449,3 +454,99 @@ def test_a_fork_while_another_thread_tokenises(tmp_path):
     go.set()
     t.join()
     assert code==0
+
+
+# --- found by reading
+
+def test_numbers_of_any_size_survive_half_precision(tmp_path):
+    df = notes(80)
+    clf = ulmfit(df.assign(label=200_000+10*(df.label=='sea')+np.arange(80)%3/2), regression=True, **KW)
+    clf.fwd.save_bundle(tmp_path/'half', half=True)
+    np.testing.assert_allclose(load_predictor(tmp_path/'half').predict(df.text[:9]), clf.predict(df.text[:9]), atol=.5)
+
+
+def test_weights_beyond_half_precision_are_not_saved(trained, tmp_path):
+    bundle = copy.deepcopy(trained[0].fwd.bundle())
+    next(v for v in bundle.state.values() if v.is_floating_point()).fill_(1e6)
+    with pytest.raises(ValueError, match='not finite in half precision'): save_bundle(bundle, tmp_path/'half', half=True)
+    assert not (tmp_path/'half').exists()
+
+
+def test_a_linear_model_beside_learners_of_ones_own():
+    df = notes(80)
+    corpus = TextCorpus.from_df(df, label_col='label', valid_pct=.3)
+    ens = Ensemble(finetune_classifier(corpus.clas_dls(10), None, R, config=TINY, progress=False))
+    before = ens.calibrate()
+    with pytest.raises(Exception): ens.use_linear(lambda texts: 1/0)
+    assert ens.predictor.linear is None and ens.rival is None and ens.predictor.calibration is before
+    ens.use_linear(LinearModel.fit(df.text, (df.label=='sea').astype(int).to_numpy()))
+    assert ens.name=='with TF-IDF' and 'with TF-IDF' in ens.errors().index and 'with TF-IDF' in ens.predictor.calibration.temperature
+    ax = ens.plot_confusion()
+    want = ens.report().confusion
+    shown = np.array([float(t.get_text()) for t in ax.texts]).reshape(2, 2)
+    np.testing.assert_allclose(shown, 100*want.div(want.sum(axis=1), axis=0), atol=.5)
+
+
+def test_a_report_reads_what_comes_once(trained):
+    df = notes(30, seed=4)
+    want = trained[0].report(df.text, df.label)
+    assert trained[0].report(iter(df.text), iter(df.label)).equals(want)
+
+
+def test_a_resumed_run_gives_the_threads_back(tmp_path):
+    class Stop(Callback):
+        order = 99
+        def before_epoch(self):
+            if self.epoch==1: raise InterruptedError('now')
+    class Threads(Callback):
+        def before_batch(self): seen.append(torch.get_num_threads())
+    corpus, seen = TextCorpus.from_df(notes(60), valid_pct=.3), []
+    def train(cbs): finetune_lm(corpus.lm_dls(4, 10), None, R, epochs=2, config=TINY, run_dir=tmp_path/'run', resume=True, cbs=cbs, progress=False)
+    with torch_threads(2), pytest.raises(InterruptedError): train(Stop())
+    with torch_threads(1):
+        train(Threads())
+        assert set(seen)=={2} and torch.get_num_threads()==1
+
+
+def test_columns_of_zeros_and_ones_in_a_file(tmp_path):
+    df = notes(80)
+    df.assign(sea=(df.label=='sea')*1, land=(df.label=='land')*1).drop(columns='label').to_csv(tmp_path/'t.csv', index=False)
+    assert ulmfit(tmp_path/'t.csv', label_col=['sea', 'land'], **KW).labels==['sea', 'land']
+
+
+def test_an_empty_folder_for_validation(tmp_path):
+    (tmp_path/'a.txt').write_text('a text for training')
+    (tmp_path/'valid').mkdir()
+    with pytest.raises(FileNotFoundError, match='no texts for validation'): TextCorpus.from_files(tmp_path/'a.txt', valid=tmp_path/'valid')
+
+
+@pytest.mark.parametrize('text', ['{"name":"x","lm":5,"clas":{},"pre":{}}', '{"name":"x","lm":{},"clas":{},"pre":{}}', '{"name":"x","lm":{"lr":1,"epochs":1,"bs":"a"},"clas":{},"pre":{}}'])
+def test_recipes_that_are_none(text):
+    with pytest.raises(ValueError, match="'lm' of the recipe|bs"): type(R).from_json(text)
+
+
+def test_a_test_table_without_labels(tmp_path):
+    notes(40).to_csv(tmp_path/'a.csv', index=False)
+    notes(40).drop(columns='label').to_csv(tmp_path/'b.csv', index=False)
+    res = CliRunner().invoke(app, ['train', str(tmp_path/'a.csv'), '--test', str(tmp_path/'b.csv'), '--out', str(tmp_path/'out')])
+    assert res.exit_code==1 and "b.csv' has no column 'label'" in res.output and not (tmp_path/'out').exists()
+
+
+def test_the_cache_of_somebody_who_is_tokenising_is_kept(tmp_path, monkeypatch):
+    monkeypatch.setenv('ULMFIT_CACHE', str(tmp_path))
+    (tmp_path/'building-1').mkdir()
+    with FileLock(tmp_path/'a.lock'):
+        CliRunner().invoke(app, ['cache', '--clear'])
+        assert (tmp_path/'building-1').exists() and (tmp_path/'a.lock').exists()
+    CliRunner().invoke(app, ['cache', '--clear'])
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize('name', list(RECIPES))
+@pytest.mark.parametrize('how', ['full', 'last', 'chain_thaw', 'gradual'])
+def test_any_recipe_with_any_plan(name, how):
+    p = RECIPES[name]
+    for phase, n in ((p.lm, 4), (p.clas, 5)):
+        try: stages = replace(phase, unfreeze=how, n_top=None, epochs=8).stages(n)
+        except ValueError as e: assert 'learning rates for' in str(e) and how=='gradual' # given for other stages
+        else: assert sum(s.n_epoch for s in stages)==8 and all(len(s.lrs)==n for s in stages)

@@ -33,6 +33,7 @@ class Hub(BaseHTTPRequestHandler):
     def do_POST(self):
         body = self.rfile.read(int(self.headers.get('Content-Length', 0)))
         path = self.path.strip('/').split('/')
+        if self.path=='/api/repos/create': self.repos.setdefault(f'me/{json.loads(body)["name"]}', {})
         if self.path=='/api/repos/create': return self.send(dict(url=f'{self.at}/me/{json.loads(body)["name"]}', id='me/model'))
         if self.path=='/api/validate-yaml': return self.send(dict(errors=[], warnings=[]))
         repo = self.repos.setdefault('/'.join(path[2:4]), {})
@@ -40,6 +41,7 @@ class Hub(BaseHTTPRequestHandler):
             return self.send(dict(files=[dict(path=f['path'], uploadMode='regular', shouldIgnore=False) for f in json.loads(body)['files']]))
         for line in map(json.loads, body.splitlines()):
             if line['key']=='file': repo[line['value']['path']] = base64.b64decode(line['value']['content'])
+            if line['key']=='deletedFile': del repo[line['value']['path']]
         self.send(dict(commitUrl=f'{self.at}/{"/".join(path[2:4])}/commit/{self.sha}', commitOid=self.sha, success=True))
 
     def do_GET(self):
@@ -93,6 +95,16 @@ def test_there_and_back(hub, run, uploaded, tmp_path):
     assert res.returncode==0, res.stderr[-2000:]
     want = load_predictor(run).predict_proba(['a boat', 'a cow'])
     np.testing.assert_allclose(json.loads(res.stdout), want, rtol=1e-6)
+
+
+def test_a_smaller_model_replaces_a_pair(hub, run, tmp_path):
+    "else the old backward model would answer beside the new forward one"
+    push = "from ulmfit_ext.infer.hub import push_bundle; push_bundle({!r}, 'me/smaller')"
+    assert python(hub, tmp_path, push.format(str(run))).returncode==0
+    Hub.repos['me/smaller']['notes.txt'] = b'mine' # is none of ours
+    res = python(hub, tmp_path, push.format(str(run/'model'/'fwd')))
+    assert res.returncode==0, res.stderr[-2000:]
+    assert set(Hub.repos['me/smaller'])=={'README.md', 'notes.txt', 'config.json', 'vocab.json', 'model.safetensors'}
 
 
 def test_a_forged_model_is_refused(hub, uploaded, tmp_path):

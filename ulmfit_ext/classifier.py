@@ -173,7 +173,7 @@ def finetune_classifier(
 ) -> TextLearner:
     "Train a classifier on a language model's encoder, unfreezing it from the top (ULMFiT, section 3.3)"
     check_run_dir(run_dir, resume)
-    model_dir,dls = kwargs.pop('model_dir', None),mix_documents(dls) # which also makes a batch of fewer than bs documents
+    bundle_dir,dls = kwargs.pop('bundle_dir', None),mix_documents(dls) # which also makes a batch of fewer than bs documents
     check_dls(dls)
     bundle = lm_bundle(encoder, dls.direction, None)
     base = choose_recipe(recipe, bundle and bundle.config)
@@ -181,7 +181,7 @@ def finetune_classifier(
     own,rest = split_cbs(cbs)
     learn = classifier_learner(dls, bundle, used.clas, class_weights=class_weights, y_range=y_range, cbs=own, **kwargs)
     learn.meta['finetune_recipe'] = named(base)
-    return train_phase(learn, used, 'clas', run_dir, resume, rest, progress, model_dir)
+    return train_phase(learn, used, 'clas', run_dir, resume, rest, progress, bundle_dir)
 
 # %% ../nbs/31_classifier.ipynb #9f396bcb
 @dispatch

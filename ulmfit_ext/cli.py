@@ -103,7 +103,7 @@ def train(
     test:Annotated[Optional[Path], typer.Option(help="Labelled texts to test on at the end.")]=None,
     text_col:_text_col='text', label_col:_label_col='label',
     label_delim:Annotated[Optional[str], typer.Option(help="Separates several labels in a cell, for example ';'.")]=None,
-    regression:Annotated[bool, typer.Option('--regression', help="Treat integer labels as regression targets.")]=False,
+    regression:Annotated[bool, typer.Option('--regression', help="Labels are numbers to predict.")]=False,
     unlabeled:Annotated[Optional[Path], typer.Option(help="More texts for the language model, without labels.")]=None,
     minutes:Annotated[Optional[float], typer.Option(help="Cut epochs so that training takes about so long.")]=None,
     pretrained:Annotated[str, typer.Option(help="'mini' (English), 'wt103', a language model's folder, or 'none'.")]='mini',
@@ -136,6 +136,7 @@ def train(
         df,more,tst = (p and read_table(p, encoding, None if regression else {label_col:str}, sep) for p in (table, valid, test))
         if valid is not None: df = pd.concat([df.assign(is_valid=False), more.assign(is_valid=True)], ignore_index=True)
         if tst is not None:
+            _has_column(tst, label_col, test)
             known = check_labels(df, label_col, label_delim, regression or None)[1:]
             texts = check_texts(tst, text_col, repr(str(test)))
             targets_of(tst[[label_col]], known[1], known[0], label_delim, repr(str(test))) # are there new labels?
@@ -159,6 +160,9 @@ def _taught(clf, texts, out):
     shutil.rmtree(out/'student', ignore_errors=True) # of a run that is resumed
     res.export(out/'student')
     return res
+
+def _has_column(df, name, path):
+    if name not in df: raise ValueError(f"{str(path)!r} has no column {name!r}: expected one of {list(df.columns)}")
 
 def _at_once(parallel, direction):
     from ulmfit_ext.train.parallel import n_threads
@@ -367,7 +371,7 @@ def evaluate(
         text_labels = all(isinstance(l, str) for l in pred.labels or [0])
         df = read_table(table, encoding, {label_col:str} if text_labels else None, sep)
         texts = check_texts(df, text_col, repr(str(table)))
-        if label_col not in df: raise ValueError(f"{str(table)!r} has no column {label_col!r}: expected one of {list(df.columns)}")
+        _has_column(df, label_col, table)
         rep = pred.report(texts, df[[label_col]], label_delim)
         with pd.option_context('display.max_colwidth', 60, 'display.width', 120):
             print(f'{rep}\n\nMost confidently wrong\n{rep.confused(5).to_string(index=False)}')
@@ -489,12 +493,19 @@ def cache(clear:Annotated[bool, typer.Option('--clear', help="Remove it.")]=Fals
     "Say where tokenised text is kept, and how much there is."
     with _for_people():
         import shutil
+        from filelock import FileLock, Timeout
         from ulmfit_ext.data.corpus import cache_folder
-        folders = [f for f in cache_folder().glob('*') if (f/'meta.json').is_file() or f.name.startswith('building-')]
+        def held(lock):
+            try:
+                with FileLock(lock, timeout=0): return False
+            except Timeout: return True
+        locks = {f:held(f) for f in cache_folder().glob('*.lock')}
+        dead = not any(locks.values()) # else somebody is tokenising
+        folders = [f for f in cache_folder().glob('*') if (f/'meta.json').is_file() or dead and f.name.startswith('building-')]
         size = sum(p.stat().st_size for f in folders for p in f.rglob('*'))
         if clear:
             for f in folders: shutil.rmtree(f)
-            for f in cache_folder().glob('*.lock'): f.unlink() # of processes that were killed
+            for f in (f for f,h in locks.items() if not h): f.unlink(missing_ok=True) # of processes that were killed
         print(f"{len(folders)} corpora, {size/1e6:.0f} MB, in {cache_folder()}{': removed' if clear else ''}")
 
 # %% ../nbs/70_cli.ipynb #d4d9dbdd

@@ -32,7 +32,8 @@ from .infer.explain import Explanation
 def _documents(dls):
     "The validation documents of `dls`, as words in reading order"
     vocab = np.array(dls.text_vocab, dtype=object)
-    for x in dls.valid_ds.tls[0]: yield vocab[np.asarray(x)[::-1 if dls.direction=='bwd' else 1]].tolist()
+    step = -1 if dls.direction=='bwd' else 1
+    for x in dls.valid_ds.tls[0]: yield vocab[np.asarray(x)[::step]].tolist()
 
 def check_aligned(fwd, bwd):
     "Raise `ValueError` unless two learners read the same validation documents in different directions"
@@ -79,15 +80,20 @@ class Ensemble(GetAttr):
     def __repr__(self): return repr(self.predictor).replace('Predictor', 'Ensemble')
 
 @patch
-def outputs(self:Ensemble, texts) -> dict:
+def outputs(self:Ensemble, texts, progress:bool=False) -> dict:
     "Return outputs (documents, outputs) by name: 'forward', 'backward', 'both', and 'TF-IDF' if it was trained"
-    return {**self.predictor.outputs(texts, progress=False), **self._rival_outputs(texts)}
+    texts = as_texts(texts, self.predictor.fields)
+    return {**self.predictor.outputs(texts, progress), **self._rival_outputs(texts)}
 
 @patch
 def _rival_outputs(self:Ensemble, texts):
     if not self.rival or self.predictor.linear is not None: return {} # which has them
-    res,cal = {'TF-IDF':self.rival(as_texts(texts))},self.predictor.calibration
+    res,cal = {'TF-IDF':self.rival(texts)},self.predictor.calibration
     return cal(res) if cal else res
+
+def _valid_texts(ens):
+    "The validation documents as text; of a user's own loaders, as words"
+    return getattr(ens, 'valid_texts', None) or [' '.join(decode_words(o[1:])) for o in _documents(next(iter(ens.learns.values())).dls)]
 
 @patch
 def valid_outputs(self:Ensemble) -> tuple: # (outputs by name, targets)
@@ -96,17 +102,21 @@ def valid_outputs(self:Ensemble) -> tuple: # (outputs by name, targets)
     if not all(len(d.valid_ds) for d in dls):
         raise ValueError("the models have no validation documents (an exported learner keeps none): use report(texts, labels)")
     def ids(dls): return [np.asarray(dls.valid.do_item(i)[0]) for i in range(len(dls.valid_ds))]
-    res = self.predictor.outputs_of({k:ids(l.dls) for k,l in self.learns.items()}, getattr(self, 'valid_texts', None), progress=False)
-    if self.rival: res.update(self._rival_outputs(self.valid_texts))
+    texts = _valid_texts(self) if self.rival else None
+    res = self.predictor.outputs_of({k:ids(l.dls) for k,l in self.learns.items()}, texts, progress=False)
+    res.update(self._rival_outputs(texts))
     return res,np.array([np.asarray(y) for y in dls[0].valid_ds.tls[-1]])
 
 @patch
 def calibrate(self:Ensemble) -> Calibration:
     "Fit temperatures and thresholds on the validation documents; all answers follow them from now on"
     if self.task=='regression': raise ValueError("numbers have no probabilities to calibrate")
-    own,self.predictor.calibration = self.predictor.thresh,None
-    self.predictor.calibration = cal = Calibration.fit(*self.valid_outputs(), self.task)
-    if own!=.5: cal.thresh = None # the loss has a threshold of the user's
+    p,before = self.predictor,self.predictor.calibration
+    p.calibration = None
+    try: cal = Calibration.fit(*self.valid_outputs(), self.task)
+    finally: p.calibration = before
+    if p.thresh!=.5: cal.thresh = None # the loss has a threshold of the user's
+    p.calibration = cal
     return cal
 
 @patch
@@ -124,15 +134,14 @@ def report(self:Ensemble,
         delim = self.corpus.columns.get('label_delim') if hasattr(self, 'corpus') else None
         return Predictor.report(self, texts, labels, delim)
     outputs,y = self.valid_outputs()
-    texts = getattr(self, 'valid_texts', None) or [' '.join(decode_words(o[1:])) for o in _documents(next(iter(self.learns.values())).dls)]
-    return Report(outputs, y, self.task, self.labels, texts, self.predictor.thresholds)
+    return Report(outputs, y, self.task, self.labels, _valid_texts(self), self.predictor.thresholds)
 
 @patch
 def plot_confusion(self:Ensemble, outputs=None, y=None, ax=None):
     "Draw the confusion matrix of the validation documents, or of given `outputs` by name and class numbers `y`"
     if self.task!='single': raise ValueError(f"a confusion matrix needs one label a document, but the task is {self.task!r}: use errors()")
     if outputs is None: outputs,y = self.valid_outputs()
-    return plot_confusion(outputs.get('both', next(iter(outputs.values()))), y, self.labels, ax)
+    return plot_confusion(outputs[answer_name(outputs)], y, self.labels, ax)
 
 @patch
 def save_plots(self:Ensemble, folder, report=None) -> list: # The files
@@ -186,12 +195,18 @@ def export(self:Ensemble, path) -> Path: # The new folder, with a bundle for eac
 def use_linear(self:Ensemble,
     linear:LinearModel # Trained on the same documents
 ):
-    "Give a linear model a part in the prediction, as large as fits the validation documents best"
-    self.rival,self.predictor.linear,self.predictor.calibration = linear,linear,None
-    if not any(len(l.dls.valid_ds) for l in self.learns.values()): return
-    outputs,y = self.valid_outputs()
-    own = answer_name({k:v for k,v in outputs.items() if 'TF-IDF' not in k})
-    linear.weight = mixing_weight(outputs[own], outputs['TF-IDF'], y, self.task)
+    "Give a linear model a part in the prediction, as large as fits the validation documents best; calibrates anew what was calibrated"
+    p,before = self.predictor,(self.rival,self.predictor.linear,self.predictor.calibration)
+    self.rival,p.linear,p.calibration = linear,linear,None
+    try:
+        if not any(len(l.dls.valid_ds) for l in self.learns.values()): return
+        outputs,y = self.valid_outputs()
+        own = answer_name({k:v for k,v in outputs.items() if 'TF-IDF' not in k})
+        linear.weight = mixing_weight(outputs[own], outputs['TF-IDF'], y, self.task)
+        if before[2]: self.calibrate()
+    except Exception:
+        self.rival,p.linear,p.calibration = before
+        raise
 
 def verdict(
     report, # A `Report` with outputs of 'TF-IDF'
@@ -199,9 +214,11 @@ def verdict(
     "Say whether ULMFiT is ahead of TF-IDF, by McNemar's exact test for classes, else Wilcoxon's signed-rank test"
     def errors(k): return document_errors(report.outputs[k], report.y, report.task, threshold(report.thresholds, k))
     d = errors('TF-IDF')-errors(report.name)
-    if not d.any(): p = 1.
-    elif report.task=='single': p = binomtest(int((d>0).sum()), int((d!=0).sum())).pvalue
-    else: p = wilcoxon(d).pvalue
+    p,ahead = 1.,d.mean()>0
+    if d.any() and report.task=='single': p = binomtest(int((d>0).sum()), int((d!=0).sum())).pvalue
+    elif d.any():
+        p = wilcoxon(d).pvalue
+        if ahead!=(wilcoxon(d, alternative='greater').pvalue<.5): p = 1. # a few large errors on one side, many small ones on the other
     if p>.05: return 'Too few documents to tell ULMFiT and TF-IDF apart.'
-    if d.mean()>0: return 'ULMFiT is ahead of TF-IDF.'
+    if ahead: return 'ULMFiT is ahead of TF-IDF.'
     return 'TF-IDF is ahead of ULMFiT here: use it, or give more labels or unlabelled text.'

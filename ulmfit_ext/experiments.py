@@ -32,6 +32,8 @@ from .data.corpus import TextCorpus
 from .models.bundle import pretrained as get_pretrained
 from .lm import finetune_lm
 from .classifier import finetune_classifier
+from .infer.linear import LOGISTIC, TFIDF
+from .infer.predict import as_texts, targets_of
 from .infer.estimator import ULMFiTClassifier
 
 # %% ../nbs/50_experiments.ipynb #5ebfd5cc
@@ -110,7 +112,7 @@ def advice(self:LearningCurve, method=None) -> str:
     return f'{said}. About {float(f"{more:.1g}"):,.0f} more labels would save one point.'
 
 # %% ../nbs/50_experiments.ipynb #696ae406
-def _tfidf(): return make_pipeline(TfidfVectorizer(ngram_range=(1,2), sublinear_tf=True), LogisticRegression(C=10, max_iter=1000))
+def _tfidf(): return make_pipeline(TfidfVectorizer(**TFIDF), LogisticRegression(**LOGISTIC))
 
 def _sizes_for(n, n_classes):
     "1, 2 and 5 times powers of ten, from ten a class up to `n`, and `n`"
@@ -134,17 +136,20 @@ def learning_curve(
 ) -> LearningCurve:
     "Return test errors by the number of labels (ULMFiT, Figure 3, semi-supervised)"
     check_run_dir(run_dir, resume)
+    unlabeled = [] if unlabeled is None else as_texts(unlabeled)
     labels,classes,task = check_labels(df, label_col)
     if task!='single': raise ValueError(f"the labels are of task {task!r}: a learning curve needs one label for each document")
     data = pd.DataFrame(dict(text=check_texts(df, text_col), label=labels))
     if test is None: data,held = train_test_split(data, test_size=test_pct, random_state=0, stratify=data.label)
-    else: held = pd.DataFrame(dict(text=check_texts(test, text_col, 'the test set'), label=check_labels(test, label_col, new=True)[0]))
+    else:
+        held = pd.DataFrame(dict(text=check_texts(test, text_col, 'the test set'), label=check_labels(test, label_col, new=True)[0]))
+        targets_of(held.label, 'single', classes, what='the test set') # are there new labels?
     sizes = sorted(set(sizes or _sizes_for(len(data), len(classes))))
-    if sizes[0]<len(classes) or sizes[-1]>len(data):
-        raise ValueError(f"sizes go from {sizes[0]:,} to {sizes[-1]:,}: expected {len(classes)} to {len(data):,}, from one label "
-                         "for each class to all but those of the test set")
+    if bad := [n for n in sizes if n!=len(data) and not len(classes)<=n<=len(data)-len(classes)]:
+        raise ValueError(f"sizes hold {bad[0]:,}: expected {len(classes)} to {len(data)-len(classes):,}, or {len(data):,}, which is all "
+                         "but the test set")
     if methods is None: methods = {'ULMFiT':ULMFiTClassifier(**kwargs), 'TF-IDF':_tfidf()}
-    what = dict(phase='learning curve', data=_same([data.to_dict('list'), held.to_dict('list')]), unlabeled=_same(list(unlabeled or [])))
+    what = dict(phase='learning curve', data=_same([data.to_dict('list'), held.to_dict('list')]), unlabeled=_same(unlabeled))
     with tempfile.TemporaryDirectory() as tmp, open_run(run_dir or Path(tmp)/'run', get_recipe(kwargs.get('recipe') or 'default'), resume,
                                                         **what) as folder:
         cells,rows = _Cells(folder),[]
@@ -152,7 +157,7 @@ def learning_curve(
         for n,s,k in progress_bar(jobs) if progress else jobs:
             def error():
                 part = data if n==len(data) else train_test_split(data, train_size=n, random_state=s, stratify=data.label)[0]
-                model = _with_lm(clone(methods[k]), [*data.text, *(unlabeled or [])], folder/'lm', s)
+                model = _with_lm(clone(methods[k]), [*data.text, *unlabeled], folder/'lm', s)
                 model.fit(part.text.tolist(), part.label.tolist())
                 wrong = np.array(model.predict(held.text.tolist()))!=held.label.to_numpy()
                 return {'error %':round(100*float(wrong.mean()), 3), 'test documents':len(held)}
@@ -168,18 +173,20 @@ def _with_lm(model, texts, folder, seed):
     return model.set_params(random_state=seed)
 
 # %% ../nbs/50_experiments.ipynb #3062358d
-_flat = dict(lr=1e-3, factor=1., schedule='constant')
+_flat = dict(lr=1e-3, factor=1., schedule='constant', multipliers=None)
+_lm,_clas = dict(unfreeze='full', multipliers=None),dict(unfreeze='gradual', multipliers=None) # in any recipe
 TABLES = {
     'table4':{'without pretraining':dict(pretrained=None), 'with pretraining':{}},
     'table5':{'vanilla LM':dict(lm=dict.fromkeys(DROPOUTS, 0.)), 'AWD-LSTM LM':{}},
-    'table6':{'no LM fine-tuning':dict(lm=None), 'full':dict(lm=dict(factor=1., schedule='constant')),
-              'full + discr':dict(lm=dict(schedule='constant')), 'full + discr + stlr':{}},
+    'table6':{'no LM fine-tuning':dict(lm=None), 'full':dict(lm=dict(_lm, factor=1., schedule='constant')),
+              'full + discr':dict(lm=dict(_lm, schedule='constant')), 'full + discr + stlr':dict(lm=dict(_lm, schedule='stlr'))},
     'table7':{'from scratch':dict(encoder=None, clas=dict(_flat, unfreeze='full')), 'full':dict(clas=dict(_flat, unfreeze='full')),
-              'full + discr':dict(clas=dict(unfreeze='full', schedule='constant')), 'last':dict(clas=dict(_flat, unfreeze='last')),
+              'full + discr':dict(clas=dict(_clas, unfreeze='full', schedule='constant')), 'last':dict(clas=dict(_flat, unfreeze='last')),
               'chain-thaw':dict(clas=dict(_flat, unfreeze='chain_thaw', multipliers=(.1,.1,.1,.1,1.))),
-              'freez':dict(clas=_flat), 'freez + discr':dict(clas=dict(schedule='constant')),
-              'freez + stlr':dict(clas=dict(lr=1e-3, factor=1.)), 'freez + cos':dict(clas=dict(lr=1e-3, factor=1., schedule='cosine')),
-              'freez + discr + stlr':{}}}
+              'freez':dict(clas=dict(_flat, unfreeze='gradual')), 'freez + discr':dict(clas=dict(_clas, schedule='constant')),
+              'freez + stlr':dict(clas=dict(_clas, lr=1e-3, factor=1., schedule='stlr')),
+              'freez + cos':dict(clas=dict(_clas, lr=1e-3, factor=1., schedule='cosine')),
+              'freez + discr + stlr':dict(clas=dict(_clas, schedule='stlr'))}}
 # validation errors, IMDb and TREC-6
 PAPER = {
     'table4':((5.63,10.67), (5.00,5.69)), 'table5':((5.98,7.41), (5.00,5.69)),

@@ -159,7 +159,8 @@ def ulmfit(
     progress = progress and is_first()
     say = print if progress else lambda *a: None
     directions = {'both':('fwd','bwd'), True:('bwd',), False:('fwd',)}[backwards]
-    if isinstance(df, (str,Path)): df = read_table(df, dtype={} if kwargs.get('regression') else dict.fromkeys(L(label_col), str))
+    text = np.isscalar(label_col) and not kwargs.get('regression') # labels of a file
+    if isinstance(df, (str,Path)): df = read_table(df, dtype={label_col:str} if text else {})
     elif isinstance(df, dict): df = pd.DataFrame(df)
     elif not isinstance(df, pd.DataFrame): df = pd.DataFrame(list(df), columns=[text_col, label_col])
     bundles = {d:get_pretrained(pretrained, d) for d in directions}
@@ -174,7 +175,7 @@ def ulmfit(
     if as_is: lm_kwargs,kwargs = {k:v for k,v in lm_kwargs.items() if k!='epochs'},{'vocab':first.vocab, **kwargs}
     if first: kwargs.setdefault('known', first.vocab) # few texts have few of the words that new ones will have
     corpus = TextCorpus.from_df(df, text_col, label_col, valid_pct, unlabeled=unlabeled, seed=int(seed), **kwargs)
-    config = (lm_kwargs or {}).get('config')
+    config = next((kw['config'] for kw in (lm_kwargs, clas_kwargs) if kw and kw.get('config')), None)
     job = _Job(corpus, _sized(base, corpus, lm_kwargs, clas_kwargs), bundles, config, lm_kwargs, clas_kwargs, cbs, as_is, parallel)
     for k in ('config','epochs','lr'):
         for kw in job.kw.values(): kw.pop(k, None)
@@ -237,7 +238,7 @@ def _train(job, folder, seed, plan):
                                  cbs=job.cbs['lm'], progress=bar('language model'), **job.kw['lm'])
         set_seed(seed)
         learns[d] = finetune_classifier(job.clas_dls(d=='bwd'), lms.get(d, bundle), job.recipe, run_dir=sub('classifier', d),
-                                        resume=bool(folder), model_dir=sub('model', d), cbs=job.cbs['clas'],
+                                        resume=bool(folder), bundle_dir=sub('model', d), cbs=job.cbs['clas'],
                                         progress=bar('classifier'), **job.kw['clas'])
     ens = Ensemble(learns.get('fwd'), learns.get('bwd'))
     ens.corpus,ens.lms = job.corpus,lms

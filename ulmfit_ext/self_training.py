@@ -77,4 +77,4 @@ def _student(teacher, lm, given, corpus, epochs, epochs_last, seed, d, folder, r
         how = dict(run_dir=folder(name, d), resume=resume, progress=progress)
         return finetune_classifier(c.clas_dls(recipe.clas.bs, d=='bwd'), start, r, n, **how, **kw)
     learn = fit(given, lm, noisy, epochs, 'predictions', loss_func=LabelSmoothingCrossEntropyFlat(eps=.1))
-    return fit(corpus, learn, last, epochs_last, 'labels')
+    return fit(corpus, learn, last, epochs_last, 'labels', loss_func=teacher.loss_func) # with the teacher's weights of classes

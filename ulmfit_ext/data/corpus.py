@@ -289,6 +289,7 @@ def from_files(cls:TextCorpus,
     encoding:str='utf-8' # Of text files
 ) -> TextCorpus:
     "Make a corpus for language modelling from files; raise `FileNotFoundError` or `ValueError`"
+    if valid is not None and not _expand(valid): raise FileNotFoundError(f"there are no texts for validation in {valid}")
     valid = _expand(valid)
     apart = {f.resolve() for f in valid}
     files = [f for f in _expand(files) if f.resolve() not in apart] # one folder may contain the other

@@ -33,12 +33,13 @@ def answer_text(
 def answer_table(
     pred:Predictor,
     path, # .csv, .tsv, .jsonl or .parquet
-    text_col:str='text' # Column with the texts
+    text_col:str='text', # Column with the texts
+    folder=None # Where the file goes; `None` is a new folder
 ) -> Path: # A new .csv file
     "Answer the texts of a table; raise `ValueError` for a table without them"
     df = read_table(path, dtype=str).astype(object).fillna('')
     new = pred.to_frame(check_texts(df, text_col, Path(path).name), label_delim=';')
-    out = Path(tempfile.mkdtemp())/f'{Path(path).stem}-predictions.csv'
+    out = Path(tempfile.mkdtemp(dir=folder))/f'{Path(path).stem}-predictions.csv'
     beside(df, new).to_csv(out, index=False)
     return out
 
@@ -56,9 +57,10 @@ def build_app(
             warnings.simplefilter('ignore')
             import gradio as gr
     except ImportError as e: raise ImportError("the page needs Gradio: pip install 'ulmfit_ext[app]'") from e
+    files = tempfile.TemporaryDirectory() # is removed with the page
     def table(path, text_col):
         if not path: raise gr.Error('Choose a table first.')
-        try: return str(answer_table(pred, path, text_col or 'text'))
+        try: return str(answer_table(pred, path, text_col or 'text', files.name))
         except (ValueError, TypeError, OSError) as e: raise gr.Error(str(e).replace('with text_col', 'below'), print_exception=False) from e
     with gr.Blocks(title=title) as page:
         gr.Markdown(f'# {title}\n{pred}')

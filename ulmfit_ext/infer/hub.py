@@ -71,6 +71,8 @@ def model_card(
         fastai=versions.get('fastai', '?'), torch=versions.get('torch', '?'))
 
 # %% ../../nbs/49_infer.hub.ipynb #897e692a
+_FILES = ('config.json','vocab.json','model.safetensors','calibration.json')
+
 def _hub():
     try: import huggingface_hub
     except ImportError as e: raise ImportError("the Hub needs its client: pip install 'ulmfit_ext[hub]'") from e
@@ -85,10 +87,11 @@ def push_bundle(
 ) -> str: # Address of the commit
     "Upload a saved model with its card; raise `ValueError` or `FileNotFoundError` unless it can be loaded"
     card,hub,folder = model_card(folder, repo, notes),_hub(),model_folder(folder)
-    files = [folder/d/n for d in ('', *NAMES, 'linear') for n in ('config.json','vocab.json','model.safetensors','calibration.json')]
-    ops = [hub.CommitOperationAdd(p.relative_to(folder).as_posix(), p) for p in files if p.is_file()]
-    api = hub.HfApi()
+    names = [f'{d}{n}' for d in ('', *(f'{k}/' for k in NAMES), 'linear/') for n in _FILES]
+    new,api = [n for n in names if (folder/n).is_file()],hub.HfApi()
     api.create_repo(repo, private=private, exist_ok=True)
+    old = set(api.list_repo_files(repo))&set(names)-set(new) # of another model that was there
+    ops = [hub.CommitOperationAdd(n, folder/n) for n in new]+[hub.CommitOperationDelete(n) for n in sorted(old)]
     return api.create_commit(repo, [*ops, hub.CommitOperationAdd('README.md', card.encode())], commit_message=message).commit_url
 
 @patch

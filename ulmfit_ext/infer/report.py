@@ -174,7 +174,9 @@ def report(self:Predictor,
     label_delim:str=None # Separates several labels in a cell
 ) -> Report:
     "Compare predictions for `texts` with `labels`; raise `ValueError` for a label that was not trained on"
+    texts = as_texts(texts, self.fields)
+    if not isinstance(labels, pd.DataFrame): labels = list(labels)
     if len(texts)!=len(labels): raise ValueError(f"{len(texts)} texts and {len(labels)} labels: expected a label for each text")
     if not len(texts): raise ValueError("there are no texts: expected some to report on")
-    y,docs = targets_of(labels, self.task, self.labels, label_delim),as_texts(texts, self.fields)
-    return Report(self.outputs(texts), y, self.task, self.labels, docs, self.thresholds)
+    y = targets_of(labels, self.task, self.labels, label_delim)
+    return Report(self.outputs(texts), y, self.task, self.labels, texts, self.thresholds)

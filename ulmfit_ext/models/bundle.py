@@ -141,8 +141,11 @@ def save_bundle(
     half:bool=False # Store fp16? Half the size, and weights rounded to three digits
 ) -> Path:
     "Write `bundle` to `path`; raise `FileExistsError` rather than overwrite, `ValueError` for what `load_bundle` would refuse"
-    path,state = Path(path),{k:(v.half() if half and v.is_floating_point() else v).contiguous() for k,v in bundle.state.items()}
-    try: _check(replace(bundle, state=state))
+    def stored(k, v): return v.half() if half and v.is_floating_point() and not k.endswith(('.mean','.sd')) else v # of targets: any size
+    path,state = Path(path),{k:stored(k, v).contiguous() for k,v in bundle.state.items()}
+    try:
+        _check(replace(bundle, state=state))
+        _expect(all(v.isfinite().all() for v in state.values()), f"its weights are not finite{' in half precision' if half else ''}")
     except Exception as e: raise ValueError(f"the bundle can't be saved: {_said(e)}") from e
     weights = save(state)
     config = {'format':FORMAT, **bundle.config, 'vocab_hash':vocab_hash(bundle.vocab), 'sha256':hashlib.sha256(weights).hexdigest(),

@@ -70,7 +70,8 @@ def _end_with(pid):
     os._exit(1)
 
 def _run(f, name, file, n, i, pid):
-    if os.name=='posix': threading.Thread(target=_end_with, args=(pid,), daemon=True).start()
+    if os.name=='posix' and not any(t.name=='end' for t in threading.enumerate()): # joblib uses a process again
+        threading.Thread(target=_end_with, args=(pid,), daemon=True, name='end').start()
     if torch.cuda.device_count()>1: torch.cuda.set_device(i%torch.cuda.device_count())
     with (open(file, 'a', encoding='utf8', buffering=1) as out, redirect_stdout(out), redirect_stderr(out),
           warnings.catch_warnings(), torch_threads(n)):

@@ -119,17 +119,18 @@ def stages(self:Phase,
     n_groups:int # Groups of the model
 ) -> list: # Of `Stage`s with `epochs` epochs in all
     "Return the plan of unfreezing for a model of `n_groups` groups"
-    if self.unfreeze in ('full','last'): stages = {'full':full, 'last':last}[self.unfreeze](n_groups, self.lr, self.epochs, self.factor)
+    lr = self.lr if np.isscalar(self.lr) else self.lr[-1] # for a plan with one rate
+    if self.unfreeze in ('full','last'): stages = {'full':full, 'last':last}[self.unfreeze](n_groups, lr, self.epochs, self.factor)
     else:
-        plan = {'gradual':partial(gradual, n_top=self.n_top), 'chain_thaw':chain_thaw}[self.unfreeze]
-        n = len(plan(n_groups, self.lr, factor=self.factor))
-        stages = plan(n_groups, self.lr, epochs_last=max(self.epochs-n+1, 1), factor=self.factor)
+        plan,lr = (partial(gradual, n_top=self.n_top),self.lr) if self.unfreeze=='gradual' else (chain_thaw,lr)
+        n = len(plan(n_groups, lr, factor=self.factor))
+        stages = plan(n_groups, lr, epochs_last=max(self.epochs-n+1, 1), factor=self.factor)
         # with too few epochs the last stage stays: without it, most of the model would never train
         if self.epochs<n: stages = [*stages[:self.epochs-1], stages[-1]]
     if self.multipliers is None: return stages
     if len(self.multipliers)!=n_groups:
         raise ValueError(f"{len(self.multipliers)} multipliers for a model of {n_groups} groups: expected one for each")
-    return [replace(s, lrs=tuple(self.lr*m for m in self.multipliers)) for s in stages]
+    return [replace(s, lrs=tuple(s.lrs[-1]*m for m in self.multipliers)) for s in stages]
 
 @patch
 def schedule_kwargs(self:Phase, n_stages) -> dict:
@@ -164,8 +165,10 @@ class Recipe:
             raise ValueError(f"the recipe has {str(d)[:60]!r}: expected name, lm, clas and pre")
         known = {f.name for f in fields(Phase)}
         for k in ('lm','clas','pre'):
+            if not isinstance(d[k], dict): raise ValueError(f"{k!r} of the recipe is {str(d[k])[:60]!r}: expected an object")
             if unknown := set(d[k])-known: raise ValueError(f"{k!r} of the recipe has {sorted(unknown)}: expected some of {sorted(known)}")
-            d[k] = Phase(**{n:tuple(v) if isinstance(v, list) else v for n,v in d[k].items()})
+            try: d[k] = Phase(**{n:tuple(v) if isinstance(v, list) else v for n,v in d[k].items()})
+            except TypeError as e: raise ValueError(f"{k!r} of the recipe can't be read ({e}): expected what to_json writes") from e
         return cls(**d)
 
 # %% ../../nbs/03_train.recipe.ipynb #c6358ea1

@@ -329,13 +329,14 @@ def fit_phase(
     if place!=(0,0) and any(isinstance(cb, stateful) for cb in [*learn.cbs, *L(cbs)]):
         warnings.warn("callbacks begin anew in a resumed run: SaveModelCallback and others don't know what came before")
     more = L(cbs) + distributed_cbs(learn) + phase.cbs() + [StopDiverging(), steps, log] + L(bar) + L(ckpt)
-    old = [cb for cb in learn.cbs if isinstance(cb, ProgressCallback)]
+    old,threads = [cb for cb in learn.cbs if isinstance(cb, ProgressCallback)],torch.get_num_threads()
     try:
         with learn.removed_cbs(old), contextmanager(replacing_yield)(learn, 'logger', bar.write if bar else noop):
             learn.fit_stages(stages, cbs=more, start=place, **phase.schedule_kwargs(len(stages)))
+        if ckpt and ckpt.saved is not None: ckpt.restore(learn) # all stages were done
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"Saved after epoch {len(log.rows)} of {sum(s.n_epoch for s in stages)}." if ckpt else '') from None
-    if ckpt and ckpt.saved is not None: ckpt.restore(learn) # all stages were done
+    finally: torch.set_num_threads(threads) # a resumed run takes as many as it began with
     if log.best: copy_tensors(tensors_of(learn.model), log.best, 'the best epoch')
     if bar: bar.end()
     set_history(learn, steps.table, log.rows)
