@@ -28,7 +28,7 @@ a{color:var(--link)}h1{line-height:1.2}h2{margin-top:2.2rem;border-bottom:1px so
 blockquote{margin:0;font-size:1.1em;opacity:.8}
 pre{background:var(--soft);padding:.7rem;overflow-x:auto;border-radius:6px;font-size:13.5px;line-height:1.45}
 .output pre{background:none;border-left:3px solid var(--line);border-radius:0}code{background:var(--soft);padding:0 .2em}pre code{padding:0}
-table{border:0;display:block;overflow-x:auto;border-collapse:collapse;font-size:14px;margin:.6rem 0}th,td{padding:.25rem .7rem;border:0;border-bottom:1px solid var(--line);text-align:left}.output th,.output td{text-align:right}
+table{border:0;display:block;overflow-x:auto;border-collapse:collapse;font-size:14px;margin:.6rem 0}th,td{padding:.25rem .7rem;border:0;border-bottom:1px solid var(--line);text-align:left}.output th,.output td{text-align:right}.output td.text{text-align:left}td[style*=right]{white-space:nowrap}
 img{max-width:100%;height:auto}.output img{background:#fff;border-radius:4px}details summary{cursor:pointer;font-size:13px;opacity:.75}
 .prompt,.input_prompt,.output_prompt{display:none}
 @media(max-width:800px){body{display:block}nav{height:auto;position:static;border:0}nav details:not([open])>*:not(summary){display:none}main{padding:1rem}}
@@ -88,6 +88,7 @@ def main():
         for c in nb.cells:
             if c.cell_type=='markdown': c.source = markdown(c.source)
         body = exporter.from_notebook_node(shown(nb))[0]
+        body = re.sub(r'<td>([^<]*[^\W\d_]{2}[^<]*)</td>', r'<td class="text">\1</td>', body) # of tables, cells with words
         page = out/Path(f).with_suffix('.html')
         page.parent.mkdir(parents=True, exist_ok=True)
         head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1"><title>{html.escape(titles[f])}</title><style>{STYLE}</style>'

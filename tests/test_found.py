@@ -33,6 +33,7 @@ from ulmfit_ext.one_call import ulmfit
 from ulmfit_ext.infer.predict import load_predictor
 from ulmfit_ext.infer.linear import LinearModel
 from ulmfit_ext.lm import finetune_lm
+from ulmfit_ext.self_training import self_train
 from ulmfit_ext.models.bundle import load_bundle, save_bundle, state_hash
 from ulmfit_ext.infer.report import plot_confusion
 from ulmfit_ext.train.parallel import torch_threads
@@ -550,3 +551,9 @@ def test_any_recipe_with_any_plan(name, how):
         try: stages = replace(phase, unfreeze=how, n_top=None, epochs=8).stages(n)
         except ValueError as e: assert 'learning rates for' in str(e) and how=='gradual' # given for other stages
         else: assert sum(s.n_epoch for s in stages)==8 and all(len(s.lrs)==n for s in stages)
+
+
+def test_a_student_keeps_the_weights_of_classes():
+    clf = ulmfit(notes(200), clas_kwargs=dict(class_weights={'sea':2., 'land':1.}), **{**KW, 'recipe':R.replace(clas=dict(epochs=8, unfreeze='full', factor=1.))})
+    student = self_train(clf, notes(60, seed=9).text.tolist(), epochs=1, epochs_last=1, progress=False)
+    torch.testing.assert_close(student.fwd.loss_func.func.weight, torch.tensor([1., 2.]))

@@ -54,7 +54,8 @@ def _for_people():
     except (ValueError, TypeError, OSError, ImportError, FloatingPointError) as e:
         says = str(e)
         for python,shell in (('pretrained=None','--pretrained none'), ('resume=True','--resume'), ('text_col','--text-col'),
-                             ('label_col','--label-col'), ('label_delim','--label-delim'),
+                             ('label_col','--label-col'), ('label_delim','--label-delim'), ('valid_pct=','--valid-pct '),
+                             ("sep=';'","--sep ';'"), ('as unlabeled','as --unlabeled'), ('a Recipe, ',''),
                              ('name its encoding','name its encoding with --encoding')):
             says = says.replace(python, shell)
         typer.secho(f'Error: {says}', fg='red', err=True)
@@ -86,7 +87,7 @@ _encoding = Annotated[str, typer.Option(help="Encoding of text files.")]
 _sep = Annotated[Optional[str], typer.Option(help="Between cells. Default: a comma, in .tsv a tab.")]
 _lang = Annotated[str, typer.Option(help="Language of the texts, as spaCy names it.")]
 _seed = Annotated[int, typer.Option(help="The same seed gives the same result on the same machine.")]
-_recipe = Annotated[Optional[str], typer.Option(help="'default', 'paper', 'scripts', 'fastai', or a .json file.")]
+_recipe = Annotated[Optional[str], typer.Option(help="'default' (minutes), 'paper' or 'scripts' (hours), 'fastai', or a .json file.")]
 _precision = Annotated[Literal['auto','bf16','fp32'], typer.Option(help="Number format; 'auto' is bf16 where that is faster.")]
 _resume = Annotated[bool, typer.Option('--resume', help="Go on with the run in that folder.")]
 _parallel = Annotated[Optional[bool], typer.Option('--parallel/--no-parallel',
@@ -105,7 +106,7 @@ def train(
     label_delim:Annotated[Optional[str], typer.Option(help="Separates several labels in a cell, for example ';'.")]=None,
     regression:Annotated[bool, typer.Option('--regression', help="Labels are numbers to predict.")]=False,
     unlabeled:Annotated[Optional[Path], typer.Option(help="More texts for the language model, without labels.")]=None,
-    minutes:Annotated[Optional[float], typer.Option(help="Cut epochs so that training takes about so long.")]=None,
+    minutes:Annotated[Optional[float], typer.Option(min=.1, help="Cut epochs so that training takes about so long.")]=None,
     pretrained:Annotated[str, typer.Option(help="'mini' (English), 'wt103', a language model's folder, or 'none'.")]='mini',
     recipe:_recipe=None,
     lm_epochs:_lm_epochs=None, epochs:_epochs=None,
@@ -113,8 +114,8 @@ def train(
     direction:Annotated[Direction, typer.Option(help="Read forward, backward, or both and average.")]='both',
     lang:_lang='en', encoding:_encoding='utf-8', sep:_sep=None, seed:_seed=42, precision:_precision='auto',
     out:Annotated[Optional[Path], typer.Option(help="New folder for model and results. Default: TRAIN's name with -ulmfit.")]=None,
-    linear:Annotated[bool, typer.Option('--linear', help="Give TF-IDF a part in the prediction.")]=False,
-    student:Annotated[bool, typer.Option('--self-train', help="Train students on the predictions for --unlabeled: OUT/student.")]=False,
+    linear:Annotated[bool, typer.Option('--linear', help="Average with TF-IDF, which often helps with few labels.")]=False,
+    student:Annotated[bool, typer.Option('--self-train', help="Then learn from the predictions for --unlabeled, too: OUT/student.")]=False,
     parallel:_parallel=None, resume:_resume=False,
 ):
     "Train a classifier on a table of texts and labels. Unlabelled text helps: give all you have."
@@ -210,7 +211,7 @@ def pretrain(
     lr:Annotated[Optional[float], typer.Option(help="Peak learning rate, in place of the recipe's.")]=None,
     recipe:_recipe=None, lang:_lang='en', encoding:_encoding='utf-8', seed:_seed=42, precision:_precision='auto', resume:_resume=False,
 ):
-    "Train a language model on general text: --out general/fwd, then --backwards --out general/bwd, for  ulmfit train --pretrained general"
+    "Train a language model on general text. First --out general/fwd, then --backwards --out general/bwd: ulmfit train --pretrained general"
     with _for_people():
         from ulmfit_ext.train.run import check_run_dir
         check_run_dir(out, resume)
@@ -302,7 +303,7 @@ def predict(
     label_delim:Annotated[str, typer.Option(help="Separates several labels of a document.")]=';',
     encoding:_encoding='utf-8', sep:_sep=None,
 ):
-    "Label the texts of FILE: its columns as they are, then `prediction` and a probability `p_LABEL` for each label."
+    "Label the texts of a table. Its columns stay; `prediction` and a probability `p_LABEL` for each label are added."
     with _for_people():
         from ulmfit_ext.data.tables import check_texts, tables_of
         from ulmfit_ext.infer.predict import load_predictor
@@ -358,7 +359,7 @@ def evaluate(
     label_delim:Annotated[Optional[str], typer.Option(help="Separates several labels in a cell, for example ';'.")]=None,
     encoding:_encoding='utf-8', sep:_sep=None,
 ):
-    "Compare answers with labels: errors with intervals, figures by class, and the worst mistakes."
+    "Compare predictions with labels. Errors with intervals, figures by class, and the worst mistakes."
     with _for_people():
         import matplotlib
         matplotlib.use('Agg')
@@ -384,7 +385,7 @@ def explain(
     target:Annotated[Optional[str], typer.Option(help="The label to explain. Default: the likeliest.")]=None,
     method:Annotated[Literal['gradients','occlusion'], typer.Option(help="'gradients', or 'occlusion', which is slower.")]='gradients',
 ):
-    "Show which words decided: blue ones speak for the label, orange ones against it."
+    "Show which words decided. Blue ones, and +, speak for the label, orange ones, and -, against it."
     with _for_people():
         from rich.console import Console
         from rich.text import Text
@@ -407,7 +408,7 @@ def web_page(
     host:Annotated[str, typer.Option(help="0.0.0.0 lets other machines in, without a password.")]='127.0.0.1',
     open_browser:Annotated[bool, typer.Option('--open', help="Open it in the browser.")]=False,
 ):
-    "Serve a page: paste a text, see the answer and the words that decided; or drop a table."
+    "Open a page in the browser. Paste a text, see the answer and the words that decided; or drop a table."
     with _for_people():
         from ulmfit_ext.infer.predict import load_predictor
         from ulmfit_ext.infer.app import run_app
@@ -430,12 +431,12 @@ def curve(
     draws:Annotated[int, typer.Option(min=1, help="How often labels are drawn for each size.")]=2,
     epochs:_epochs=None, lm_epochs:_lm_epochs=None,
     direction:Annotated[Direction, typer.Option(help="Read forward, backward, or both and average.")]='fwd',
-    linear:Annotated[bool, typer.Option('--linear', help="Give TF-IDF a part in ULMFiT's prediction.")]=False,
+    linear:Annotated[bool, typer.Option('--linear', help="Average ULMFiT with TF-IDF.")]=False,
     lang:_lang='en', encoding:_encoding='utf-8', sep:_sep=None,
     out:Annotated[Optional[Path], typer.Option(help="New folder for the curve. Default: TABLE's name with -curve.")]=None,
     resume:_resume=False,
 ):
-    "How many labels do I need? Error by the number of labels, beside TF-IDF, and what more labels promise."
+    "Measure what more labels promise. Error by the number of labels, beside TF-IDF."
     with _for_people():
         import matplotlib
         matplotlib.use('Agg')
@@ -468,7 +469,7 @@ def ablate(
     out:Annotated[Optional[Path], typer.Option(help="New folder for the table. Default: TABLE's name with -ablation.")]=None,
     resume:_resume=False,
 ):
-    "The paper's Tables 4 to 7 on your data: what each part of ULMFiT is worth."
+    "Repeat the paper's tables on your data. What each part of ULMFiT is worth: Tables 4 to 7."
     with _for_people():
         import matplotlib
         matplotlib.use('Agg')
@@ -490,7 +491,7 @@ def ablate(
 # %% ../nbs/70_cli.ipynb #49645066
 @app.command()
 def cache(clear:Annotated[bool, typer.Option('--clear', help="Remove it.")]=False):
-    "Say where tokenised text is kept, and how much there is."
+    "Show or clear the cache of tokenised text."
     with _for_people():
         import shutil
         from filelock import FileLock, Timeout
@@ -516,7 +517,7 @@ def demo(
     direction:Annotated[Direction, typer.Option(help="Read forward, backward, or both and average.")]='both',
     seed:_seed=42, parallel:_parallel=None, resume:_resume=False,
 ):
-    "Try ULMFiT on text that is on this machine already: passages of documentation. Minutes, offline."
+    "Try it on this machine's documentation. Minutes, offline."
     with _for_people():
         from ulmfit_ext.train.run import check_run_dir
         check_run_dir(out, resume)

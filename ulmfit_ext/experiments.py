@@ -8,6 +8,7 @@ __all__ = ['TABLES', 'PAPER', 'LearningCurve', 'learning_curve', 'Ablation', 'ab
 # %% ../nbs/50_experiments.ipynb #528ea81c
 import hashlib
 import json
+import math
 import platform
 import tempfile
 import time
@@ -102,6 +103,8 @@ def advice(self:LearningCurve, method=None) -> str:
     last = means.xs(most, level='labels')
     method = method or last.idxmin()
     m = means[method]
+    rough = f' (A rough guess: {self.seed.nunique()} draw of labels, {int(self["test documents"].max())} test documents.)'
+    rough = rough if self.seed.nunique()<2 or self['test documents'].max()<200 else ''
     said = f"With {most:,} labels {method} has the fewest errors, {m[most]:.1f}%" if method==last.idxmin() else \
            f"With {most:,} labels {method} has {m[most]:.1f}% errors"
     if len(m)<3: return f'{said}. More sizes would show what more labels are worth.'
@@ -109,7 +112,7 @@ def advice(self:LearningCurve, method=None) -> str:
     if slope>=-.02 or m[most]<=1: return f'{said}. More labels promise little.'
     more = most*(((m[most]-1)/m[most])**(1/slope)-1)
     if more>10*most: return f'{said}. One point less would take more than {10*most:,} more labels.'
-    return f'{said}. About {float(f"{more:.1g}"):,.0f} more labels would save one point.'
+    return f'{said}. About {float(f"{more:.1g}"):,.0f} more labels would save one point.{rough}'
 
 # %% ../nbs/50_experiments.ipynb #696ae406
 def _tfidf(): return make_pipeline(TfidfVectorizer(**TFIDF), LogisticRegression(**LOGISTIC))
@@ -140,6 +143,9 @@ def learning_curve(
     labels,classes,task = check_labels(df, label_col)
     if task!='single': raise ValueError(f"the labels are of task {task!r}: a learning curve needs one label for each document")
     data = pd.DataFrame(dict(text=check_texts(df, text_col), label=labels))
+    if len(data)*test_pct<len(classes) and test is None:
+        raise ValueError(f"{len(data)} documents are too few to hold out {test_pct:.0%} for testing: "
+                         f"expected {math.ceil(len(classes)/test_pct)} at least")
     if test is None: data,held = train_test_split(data, test_size=test_pct, random_state=0, stratify=data.label)
     else:
         held = pd.DataFrame(dict(text=check_texts(test, text_col, 'the test set'), label=check_labels(test, label_col, new=True)[0]))

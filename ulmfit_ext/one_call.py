@@ -25,6 +25,7 @@ from .train.run import check_run_dir, open_run, write_file
 from .train.parallel import n_threads, side_by_side, torch_threads
 from .train.unfreeze import n_groups
 from .data.tables import read_table
+from .data.tokenize import PieceTokenizer
 from .data.corpus import TextCorpus
 from .models.bundle import pretrained as get_pretrained
 from .lm import choose_recipe, finetune_lm, lm_learner, split_cbs
@@ -155,6 +156,7 @@ def ulmfit(
 ) -> Ensemble: # With `.corpus`, `.lms` by direction, and `.rival`
     "ULMFiT from a `DataFrame`: language models and classifiers, forward and backward, and TF-IDF for comparison"
     if backwards not in ('both', True, False): raise ValueError(f"backwards is {backwards!r}: expected 'both', True or False")
+    if minutes is not None and minutes<=0: raise ValueError(f"minutes is {minutes}: expected more than 0")
     check_run_dir(run_dir, resume)
     progress = progress and is_first()
     say = print if progress else lambda *a: None
@@ -164,6 +166,7 @@ def ulmfit(
     elif isinstance(df, dict): df = pd.DataFrame(df)
     elif not isinstance(df, pd.DataFrame): df = pd.DataFrame(list(df), columns=[text_col, label_col])
     bundles = {d:get_pretrained(pretrained, d) for d in directions}
+    PieceTokenizer(kwargs.get('lang', 'en')) # raises for no code of a language
     for b in bundles.values():
         if b and (t := b.config['tokenizer']) and t['lang']!=kwargs.get('lang', 'en'):
             raise ValueError(f"the pretrained model was trained on {t['lang']!r}, the data is said to be {kwargs.get('lang', 'en')!r}: "

@@ -173,7 +173,8 @@ def _split(n, labels, task, valid_pct, seed):
     if valid_pct==0: return np.arange(n),np.arange(0)
     n_valid = round(n*valid_pct)
     if not 0<valid_pct<1 or not 0<n_valid<n:
-        raise ValueError(f"valid_pct={valid_pct} of {n} documents leaves {n_valid} for validation, {n-n_valid} for training: expected both")
+        raise ValueError(f"valid_pct={valid_pct} of {n} documents leaves {n_valid} for validation, {n-n_valid} for training: "
+                         "expected both; give more documents, or valid_pct=0 to train on all")
     count = Counter(labels) if task=='single' else {}
     pool = np.array([i for i in range(n) if not count or count[labels[i]]>1]) # the only document of a class is for training
     strata = [labels[i] for i in pool] if count and min(n_valid, len(pool)-n_valid)>=len(count) else None

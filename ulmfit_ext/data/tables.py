@@ -76,10 +76,12 @@ def _read_parquet(path, chunksize):
         for batch in f.iter_batches(chunksize): yield batch.to_pandas()
 
 _HINTS = {UnicodeDecodeError:"name its encoding, for example 'latin-1'", pd.errors.EmptyDataError:"expected a header and rows",
-          pd.errors.ParserWarning:"rows have more cells than the header: quote cells that contain the separator",
+          (pd.errors.ParserWarning, pd.errors.ParserError):"rows have more cells than the header: quote cells that contain the separator, "
+              "or name another one, for example sep=';'",
           ImportError:"pip install pyarrow"}
 # what pandas raises for broken files
-_BROKEN = (*_HINTS, ValueError, AttributeError, OSError, EOFError, LookupError, RecursionError, lzma.LZMAError, zlib.error)
+_BROKEN = (UnicodeDecodeError, pd.errors.ParserWarning, ImportError, ValueError, AttributeError, OSError, EOFError, LookupError,
+           RecursionError, lzma.LZMAError, zlib.error)
 
 def read_table(
     path, # .csv, .tsv, .jsonl, .json (lines) or .parquet; also with .gz, .xz, .bz2 or .zst

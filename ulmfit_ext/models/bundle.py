@@ -162,6 +162,7 @@ def save_bundle(
 
 def _read(path, name):
     file = path/name
+    if not path.is_dir(): raise FileNotFoundError(f"there is no folder {str(path)!r}: expected a saved model")
     if not file.is_file():
         raise FileNotFoundError(f"{str(path)!r} is not a bundle, it has no {name}: expected a folder with {', '.join(_LARGEST)}")
     _expect(file.stat().st_size<=_LARGEST[name], f"{name} has {file.stat().st_size} bytes, more than {_LARGEST[name]}")
