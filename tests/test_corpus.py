@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from fastcore.all import L
+from hypothesis import given, settings, strategies as st
 from ulmfit_ext.data import corpus as module, loaders # which gives a corpus its DataLoaders
 from ulmfit_ext.data.tables import check_labels, read_table
-from ulmfit_ext.data.corpus import TextCorpus
+from ulmfit_ext.data.corpus import TextCorpus, _make_vocab
 from ulmfit_ext.data.samples import notes
 from ulmfit_ext.data.tokenize import tokenize
 
@@ -141,3 +142,17 @@ def test_tables_read_as_they_are(tmp_path):
     assert read_table(tmp_path/'a.jsonl').dtypes.id==float
     pd.testing.assert_frame_equal(read_table(tmp_path/'a.jsonl')[['text', 'date', 'code']], pd.read_json(tmp_path/'a.jsonl', lines=True, dtype=False)[['text', 'date', 'code']])
     assert check_labels(pd.DataFrame(dict(label=['sea; x', 'x;sea ', ' '])), 'label', ';')==([['sea', 'x'], ['x', 'sea'], []], ['sea', 'x'], 'multi')
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(0, 30), min_size=1, max_size=40), st.integers(1, 60), st.integers(0, 2**32-1))
+def test_words_are_counted_in_blocks(lens, block, seed):
+    "of any number of tokens, with documents that are longer or empty; counted anew here by Python"
+    rng, offsets = np.random.default_rng(seed), np.r_[0, np.cumsum(lens)].astype(np.int64)
+    raw, words = rng.integers(0, 40, offsets[-1]).astype(np.uint16), [f'w{i}' for i in range(40)]
+    docs = rng.permutation(len(lens))[:rng.integers(0, len(lens)+1)]
+    count = {}
+    for d in docs:
+        for t in raw[offsets[d]:offsets[d+1]]: count[words[t]] = count.get(words[t], 0)+1
+    found = _make_vocab(raw, offsets, words, docs, None, None, 2, 100, block)
+    assert {w for w in found if w[0]=='w'}=={w for w, n in count.items() if n>1}

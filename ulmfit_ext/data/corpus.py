@@ -198,17 +198,18 @@ def _valid_col(df, col):
         raise ValueError(f"column {col!r} marks {is_valid.sum()} of {len(df)} documents for validation: expected some, but not all")
     return np.flatnonzero(~is_valid),np.flatnonzero(is_valid)
 
-def _make_vocab(raw, offsets, words, docs, vocab, known, min_freq, max_vocab, block=10_000):
-    "`vocab`, or the commonest words of `docs`, counted a block of documents at a time, and those of `known`"
+def _make_vocab(raw, offsets, words, docs, vocab, known, min_freq, max_vocab, block=1_000_000):
+    "`vocab`, or the commonest words of `docs`, counted about `block` tokens at a time, and those of `known`"
     if vocab is not None:
         if not all(isinstance(w, str) for w in vocab):
             raise TypeError("vocab holds more than words: expected a list of str; of a classifier's DataLoaders it is dls.vocab[0]")
         if list(vocab[:2])!=[UNK,PAD]: raise ValueError(f"vocab begins with {list(vocab[:2])}: expected {[UNK,PAD]}, as in fastai's")
         return list(vocab)
     count,wanted = np.zeros(len(words), dtype=np.int64),np.isin(np.arange(len(offsets)-1), docs)
-    for a in range(0, len(wanted), block):
-        lens = np.diff(offsets[a:a+block+1])
-        count += np.bincount(raw[offsets[a]:offsets[a]+lens.sum()][np.repeat(wanted[a:a+block], lens)], minlength=len(words))
+    edges = np.unique(np.r_[np.searchsorted(offsets, np.arange(0, offsets[-1], block)), len(wanted)]) # documents at which blocks begin
+    for a,b in zip(edges, edges[1:]):
+        some = np.repeat(wanted[a:b], np.diff(offsets[a:b+1]))
+        count += np.bincount(raw[offsets[a]:offsets[b]][some], minlength=len(words))
     own = list(make_vocab(Counter({w:int(c) for w,c in zip(words, count) if c}), min_freq, max_vocab))
     if known is None: return own
     both = dict.fromkeys(w for w in [*own, *known] if w!='xxfake')
