@@ -210,7 +210,7 @@ def _make_vocab(raw, offsets, words, docs, vocab, known, min_freq, max_vocab, bl
     for a,b in zip(edges, edges[1:]):
         some = np.repeat(wanted[a:b], np.diff(offsets[a:b+1]))
         count += np.bincount(raw[offsets[a]:offsets[b]][some], minlength=len(words))
-    own = list(make_vocab(Counter({w:int(c) for w,c in zip(words, count) if c}), min_freq, max_vocab))
+    own = list(make_vocab(Counter({w:int(c) for w,c in zip(words, count) if c>=min_freq}), min_freq, max_vocab))
     if known is None: return own
     both = dict.fromkeys(w for w in [*own, *known] if w!='xxfake')
     return list(both)[:max(max_vocab, len(own))]
