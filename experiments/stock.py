@@ -3,8 +3,7 @@
     python experiments/stock.py [TASK:LABELS:SEED ...]
 
 The tutorial reads its text eleven times as a language model and five times as a classifier; here forward, backward and their mean. A tenth of the labels is held out, as in
-grid.py, though nothing is chosen by it. Finished cells are kept in results/stock.jsonl, and not trained again."""
-import json
+grid.py, though nothing is chosen by it. Batches have 64 documents, or a tenth of the labels where that is less, which gives it more steps. Finished cells are kept in results/stock.jsonl, and not trained again."""
 import pickle
 import sys
 import tempfile
@@ -14,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from fastai.text.all import *
-from tasks import few_labels, test_part
+from tasks import few_labels, measure, test_part
 from ulmfit_ext.models.bundle import pretrained
 
 LOG = Path(__file__).parent/'results'/'stock.jsonl'
@@ -28,7 +27,7 @@ def classifier(few, backwards, seed, folder):
     how = dict(text_col='text', valid_pct=.1, seed=seed, backwards=backwards, bs=min(64, len(few)//10))
     dls_lm = TextDataLoaders.from_df(few, is_lm=True, **how)
     config = {**awd_lstm_lm_config, **bundle.sizes}
-    learn = language_model_learner(dls_lm, AWD_LSTM, drop_mult=.3, config=config, pretrained=False, path=folder).to_fp32()
+    learn = language_model_learner(dls_lm, AWD_LSTM, drop_mult=.3, config=config, pretrained=False, path=folder)
     learn.load_pretrained(folder/'lm.pth', folder/'lm.pkl')
     learn.fit_one_cycle(1, 1e-2)
     learn.unfreeze()
@@ -59,15 +58,6 @@ def cell(task, n, seed):
     return dict(errors=errors, seconds=round(seconds), documents=len(y))
 
 
-def main(jobs):
+if __name__=='__main__':
     warnings.simplefilter('ignore')
-    done = {tuple(json.loads(l)['cell']) for l in LOG.read_text().splitlines()} if LOG.exists() else set()
-    for job in jobs:
-        task, n, seed = job.split(':')
-        if (key := (task, int(n), int(seed))) in done: continue
-        row = dict(cell=key, **cell(*key))
-        print(row, flush=True)
-        with open(LOG, 'a') as f: f.write(json.dumps(row)+'\n')
-
-
-if __name__=='__main__': main(sys.argv[1:] or [f'trec6:{n}:{s}' for s in (1, 2, 3) for n in (100, 500)])
+    measure(cell, LOG, sys.argv[1:] or [f'trec6:{n}:{s}' for s in (1, 2, 3) for n in (100, 500)])

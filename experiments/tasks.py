@@ -1,4 +1,5 @@
 """The tasks of suite, grid and rivals: labelled documents to draw from, and test documents that nobody trains on"""
+import json
 import sys
 from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]/'benchmarks'))
@@ -40,3 +41,14 @@ def draw(task, n, seed, most=2000):
     df = training_part(task)
     few, rest = train_test_split(df, train_size=n, random_state=seed, stratify=df.label)
     return few.reset_index(drop=True), rest.sample(min(most, len(rest)), random_state=0)
+
+
+def measure(cell, log, jobs):
+    "Append what `cell` returns for each TASK:LABELS:SEED to the file `log`, but for those that are there"
+    done = {tuple(json.loads(l)['cell']) for l in log.read_text().splitlines()} if log.exists() else set()
+    for job in jobs:
+        task, n, seed = job.split(':')
+        if (key := (task, int(n), int(seed))) in done: continue
+        row = dict(cell=key, **cell(*key))
+        print(row, flush=True)
+        with open(log, 'a') as f: f.write(json.dumps(row)+'\n')

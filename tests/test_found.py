@@ -478,7 +478,7 @@ def test_a_linear_model_beside_learners_of_ones_own():
     corpus = TextCorpus.from_df(df, label_col='label', valid_pct=.3)
     ens = Ensemble(finetune_classifier(corpus.clas_dls(10), None, R, config=TINY, progress=False))
     before = ens.calibrate()
-    with pytest.raises(Exception): ens.use_linear(lambda texts: 1/0)
+    with pytest.raises(AttributeError, match='weight'): ens.use_linear(lambda texts: 1) # is no linear model
     assert ens.predictor.linear is None and ens.rival is None and ens.predictor.calibration is before
     ens.use_linear(LinearModel.fit(df.text, (df.label=='sea').astype(int).to_numpy()))
     assert ens.name=='with TF-IDF' and 'with TF-IDF' in ens.errors().index and 'with TF-IDF' in ens.predictor.calibration.temperature

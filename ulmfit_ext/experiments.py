@@ -103,8 +103,8 @@ def advice(self:LearningCurve, method=None) -> str:
     last = means.xs(most, level='labels')
     method = method or last.idxmin()
     m = means[method]
-    rough = f' (A rough guess: {self.seed.nunique()} draw of labels, {int(self["test documents"].max())} test documents.)'
-    rough = rough if self.seed.nunique()<2 or self['test documents'].max()<200 else ''
+    draws,tests = self.seed.nunique(),int(self['test documents'].max())
+    rough = f' (A rough guess, with draws of labels: {draws}, test documents: {tests}.)' if draws<2 or tests<200 else ''
     said = f"With {most:,} labels {method} has the fewest errors, {m[most]:.1f}%" if method==last.idxmin() else \
            f"With {most:,} labels {method} has {m[most]:.1f}% errors"
     if len(m)<3: return f'{said}. More sizes would show what more labels are worth.'

@@ -161,8 +161,8 @@ def ulmfit(
     progress = progress and is_first()
     say = print if progress else lambda *a: None
     directions = {'both':('fwd','bwd'), True:('bwd',), False:('fwd',)}[backwards]
-    text = np.isscalar(label_col) and not kwargs.get('regression') # labels of a file
-    if isinstance(df, (str,Path)): df = read_table(df, dtype={label_col:str} if text else {})
+    named = np.isscalar(label_col) and not kwargs.get('regression') # a .csv doesn't say so itself
+    if isinstance(df, (str,Path)): df = read_table(df, dtype={label_col:str} if named else {})
     elif isinstance(df, dict): df = pd.DataFrame(df)
     elif not isinstance(df, pd.DataFrame): df = pd.DataFrame(list(df), columns=[text_col, label_col])
     bundles = {d:get_pretrained(pretrained, d) for d in directions}

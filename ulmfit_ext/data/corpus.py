@@ -291,8 +291,8 @@ def from_files(cls:TextCorpus,
     encoding:str='utf-8' # Of text files
 ) -> TextCorpus:
     "Make a corpus for language modelling from files; raise `FileNotFoundError` or `ValueError`"
-    if valid is not None and not _expand(valid): raise FileNotFoundError(f"there are no texts for validation in {valid}")
-    valid = _expand(valid)
+    given,valid = L(valid),_expand(valid)
+    if given and not valid: raise FileNotFoundError(f"there are no texts for validation in {', '.join(map(str, given))}")
     apart = {f.resolve() for f in valid}
     files = [f for f in _expand(files) if f.resolve() not in apart] # one folder may contain the other
     if not files: raise FileNotFoundError("there are no files to train on: expected tables, .txt files, or a folder of them")
