@@ -172,12 +172,17 @@ def test_students_from_the_shell(tmp_path):
     (tmp_path/'r.json').write_text(get_recipe('default').replace(name='t', clas=dict(unfreeze='full', factor=1., lr=.02, bs=8)).to_json())
     res = shell(*cmd, cwd=tmp_path)
     assert res.returncode==0, res.stderr
-    first = (tmp_path/'a-ulmfit'/'student'/'fwd'/'model.safetensors').read_bytes()
-    shutil.rmtree(tmp_path/'a-ulmfit'/'student')
-    shutil.rmtree(tmp_path/'a-ulmfit'/'students'/'labels'/'fwd') # killed before the last step
+    run, teacher = tmp_path/'a-ulmfit', load_predictor(tmp_path/'a-ulmfit'/'teacher')
+    first = (run/'model'/'fwd'/'model.safetensors').read_bytes()
+    shutil.rmtree(run/'model')
+    shutil.rmtree(run/'students'/'labels'/'fwd') # killed before the last step
     res = shell(*cmd, '--resume', cwd=tmp_path)
-    assert res.returncode==0 and (tmp_path/'a-ulmfit'/'student'/'fwd'/'model.safetensors').read_bytes()==first, res.stderr
-    pred = load_predictor(tmp_path/'a-ulmfit'/'student')
+    assert res.returncode==0 and (run/'model'/'fwd'/'model.safetensors').read_bytes()==first, res.stderr
+    pred = load_predictor(run)
+    assert not np.allclose(pred.predict_proba(df.text[:9].tolist()), teacher.predict_proba(df.text[:9].tolist()))
     assert len(pred.models)==2 and (np.array(pred.predict(df.text[120:].tolist()))!=df.label[120:]).mean()<.3
     res = shell('train', 'a.csv', '--self-train', '--out', 'b', cwd=tmp_path)
     assert res.returncode==1 and '--self-train without --unlabeled' in res.stderr
+    with pytest.raises(ValueError, match='without unlabeled texts'): ulmfit(df, self_train=True)
+    with pytest.raises(ValueError, match="the task is 'multi'"):
+        ulmfit(df.assign(label='a;'+df.label), label_delim=';', self_train=True, unlabeled=iter(['some text']), rival=False)

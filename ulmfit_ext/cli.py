@@ -115,7 +115,7 @@ def train(
     lang:_lang='en', encoding:_encoding='utf-8', sep:_sep=None, seed:_seed=42, precision:_precision='auto',
     out:Annotated[Optional[Path], typer.Option(help="New folder for model and results. Default: TRAIN's name with -ulmfit.")]=None,
     linear:Annotated[bool, typer.Option('--linear', help="Average with TF-IDF, which often helps with few labels.")]=False,
-    student:Annotated[bool, typer.Option('--self-train', help="Then learn from the predictions for --unlabeled, too: OUT/student.")]=False,
+    self_train:Annotated[bool, typer.Option('--self-train', help="Then train students on the predictions for --unlabeled, too.")]=False,
     parallel:_parallel=None, resume:_resume=False,
 ):
     "Train a classifier on a table of texts and labels. Unlabelled text helps: give all you have."
@@ -131,7 +131,7 @@ def train(
         out,start = out or Path(_stem(table)+'-ulmfit'),None if pretrained=='none' else pretrained
         check_run_dir(out, resume)
         if recipe is not None: get_recipe(recipe)
-        if student and unlabeled is None: raise ValueError("--self-train without --unlabeled: give texts to learn from")
+        if self_train and unlabeled is None: raise ValueError("--self-train without --unlabeled: give texts to learn from")
         rep,tst = None,None
         config,began = _sizes(sizes, start),time.time()
         df,more,tst = (p and read_table(p, encoding, None if regression else {label_col:str}, sep) for p in (table, valid, test))
@@ -145,22 +145,11 @@ def train(
         lm_kwargs,clas_kwargs = ({} if e is None else dict(epochs=e) for e in (lm_epochs, epochs))
         clf = ulmfit(df, text_col, label_col, extra, start, recipe, _backwards[direction], valid_pct, seed=seed, minutes=minutes,
                      lm_kwargs=dict(lm_kwargs, config=config), clas_kwargs=clas_kwargs, run_dir=out, resume=resume,
-                     cbs=_own_cbs(precision), parallel=_at_once(parallel, direction), linear=linear,
+                     cbs=_own_cbs(precision), parallel=_at_once(parallel, direction), linear=linear, self_train=self_train,
                      valid_col=None if valid is None else 'is_valid', lang=lang, label_delim=label_delim, regression=regression or None)
-        if student: clf = _taught(clf, check_texts(extra, text_col, repr(str(unlabeled))), out)
         if tst is not None: rep = _tested(clf, clf.report(texts, tst[[label_col]]), out)
         elif len(clf.corpus.valid): rep = clf.report()
         _written(clf, rep, out, began)
-
-def _taught(clf, texts, out):
-    "Students of `clf`, saved beside it"
-    import shutil
-    from ulmfit_ext.self_training import self_train
-    print('\nStudents', flush=True)
-    res = self_train(clf, texts, run_dir=out/'students', resume=True)
-    shutil.rmtree(out/'student', ignore_errors=True) # of a run that is resumed
-    res.export(out/'student')
-    return res
 
 def _has_column(df, name, path):
     if name not in df: raise ValueError(f"{str(path)!r} has no column {name!r}: expected one of {list(df.columns)}")

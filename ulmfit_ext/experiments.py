@@ -243,7 +243,7 @@ def ablate(
         cells = _Cells(folder)
         for t,r,s in progress_bar(jobs) if progress else jobs:
             f = lambda: _ablation_cell(corpus, tables[t][r], base, bundle, config, s, backwards, folder)
-            done.append(dict(cells(f, row=tables[t][r], seed=s), table=t, name=r))
+            done.append(dict(cells(f, row=_same(_row_models(tables[t][r], base)), seed=s), table=t, name=r))
     g = pd.DataFrame(done).groupby(['table','name'], sort=False)['error %']
     res = g.agg(**{'error %':'mean', 'low':'min', 'high':'max', 'seeds':'size'})
     for i,data in enumerate(('IMDb','TREC-6')):
@@ -251,19 +251,25 @@ def ablate(
         if paper: res[f'paper, {data}'] = pd.Series(paper)
     return Ablation(res)
 
+def _row_models(row, base):
+    "What a row trains, `None` where it does not: rows that come to the same share models and errors"
+    r = base.replace(lm=row.get('lm') or {}, clas=row.get('clas', {}))
+    scratch = 'encoder' in row
+    return dict(pretrained=None if scratch else row.get('pretrained', 'given'), lm=None if scratch or row.get('lm', {}) is None else r.lm,
+                clas=r.clas)
+
 def _ablation_cell(corpus, row, base, bundle, config, seed, backwards, folder):
     "Validation error of one row"
-    recipe = base.replace(lm=row.get('lm') or {}, clas=row.get('clas', {}))
-    start,p = row['pretrained'] if 'pretrained' in row else bundle,recipe.lm
-    if 'encoder' in row: encoder = row['encoder']
-    elif 'lm' in row and row['lm'] is None: encoder = bundle
+    m = _row_models(row, base)
+    start,p = m['pretrained'] and bundle,m['lm']
+    if p is None: encoder = start
     else:
         set_seed(42)
-        run = folder/'lm'/_same([row.get('pretrained', 'given'), row.get('lm', {})])
+        run = folder/'lm'/_same([m['pretrained'], p])
         dls = corpus.lm_dls(max(min(p.bs, int(corpus.lens[corpus.lm_train].sum())//(10*p.seq_len)), 1), p.seq_len, backwards, p.vary_len)
-        encoder = finetune_lm(dls, start, base.replace(lm=row.get('lm', {})), run_dir=run, resume=True, progress=False,
-                              config=None if start else config)
+        encoder = finetune_lm(dls, start, base.replace(lm=p), run_dir=run, resume=True, progress=False, config=None if start else config)
     set_seed(seed)
-    learn = finetune_classifier(corpus.clas_dls(recipe.clas.bs, backwards), encoder, recipe, progress=False, remap=True,
+    learn = finetune_classifier(corpus.clas_dls(m['clas'].bs, backwards), encoder, base.replace(clas=m['clas']), progress=False, remap=True,
                                 config=config if encoder is None else None)
-    return {'error %':round(100*(1-learn.meta['metrics']['accuracy']), 3), 'epochs':recipe.clas.epochs}
+    return {'error %':round(100*(1-learn.meta['metrics']['accuracy']), 3), 'epochs':m['clas'].epochs}
+
