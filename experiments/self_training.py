@@ -1,58 +1,81 @@
-"""Does a student that learns from a classifier's answers on unlabelled reviews beat it? Forward, IMDb, test error on 2,000 reviews
+"""Which student is best? Forward, from a pair with TF-IDF as teacher; error on 1,000 training documents that were not drawn, never on a test split
 
-    python experiments/self_training.py LM [LABELS:SEED ...]
+    python experiments/self_training.py FOLDER VARIANT[;VARIANT...] [TASK:LABELS:SEED ...]
 
-LM is the folder of a language model that has read unlabelled reviews. The teacher learns from the labels; the student starts from the same language model, learns from the more
-confident third of 3,000 unlabelled reviews of each class, with smoothed labels and twice the word dropout, and then from the labels at a third of the rate. Results go to
-results/self_training.jsonl."""
+Teacher and language models read up to 5,000 other documents without labels; students learn from the teacher's predictions for them, then from the labels. FOLDER keeps teachers.
+Finished cells are kept in results/self_training.jsonl, and not trained again."""
 import json
 import sys
 import time
 from pathlib import Path
 import numpy as np
 import pandas as pd
-sys.path.insert(0, str(Path(__file__).parents[1]/'benchmarks'))
-from common import data
+import torch
+from fastai.callback.core import Callback
 from fastai.losses import LabelSmoothingCrossEntropyFlat
 from fastai.torch_core import set_seed
-from sklearn.model_selection import train_test_split
+from tasks import draw
 from ulmfit_ext.all import *
+from ulmfit_ext.self_training import most_confident
 
 LOG = Path(__file__).parent/'results'/'self_training.jsonl'
+# part of the documents, the teacher's voice, and for soft targets their temperature
+VARIANTS = {'a third':dict(), 'a third, with TF-IDF':dict(voice='with TF-IDF'), 'all':dict(part=1.), 'all, soft':dict(part=1., soft=1.),
+            'all, sharpened, with TF-IDF':dict(part=1., soft=.5, voice='with TF-IDF')}
 
 
-def read(part): return pd.read_json(data()/f'imdb-{part}.jsonl.xz', lines=True)[['text', 'label']]
+class SoftTargets(Callback):
+    "Replace targets by probabilities, found by a document's tokens"
+    order = -90
+    def __init__(self, docs, probs): self.probs = dict(zip((tuple(d.tolist()) for d in docs), torch.as_tensor(probs, dtype=torch.float32)))
+    def before_batch(self):
+        if not self.training: return
+        pad = self.dls.text_vocab.index('xxpad')
+        self.learn.yb = (torch.stack([self.probs[tuple(x[x!=pad].tolist())] for x in self.xb[0]]),)
 
 
-def classifier(df, encoder, vocab, seed, labels=None, loss=None, **clas):
-    corpus = TextCorpus.from_df(df, label_col='label', valid_pct=.05, vocab=vocab, seed=seed)
-    recipe = get_recipe('default').replace(clas=clas)
+class CrossEntropy(torch.nn.CrossEntropyLoss):
+    "Of classes or of probabilities"
+    def forward(self, inp, targ): return super().forward(inp, torch.Tensor(targ) if targ.ndim==2 else torch.as_tensor(targ))
+
+
+def error(learn, df): return round(100*float((np.array(Ensemble(learn).predictor.predict(df.text.tolist(), progress=False))!=df.label).mean()), 2)
+
+
+def student(ens, texts, probs, seed, part=1/3, soft=None):
+    "A forward student before and after the labels"
+    recipe, corpus, idx = get_recipe('default'), ens.corpus, most_confident(probs, part)
+    df = pd.DataFrame(dict(text=[texts[i] for i in idx], label=[ens.labels[i] for i in probs[idx].argmax(1)]))
+    c = TextCorpus.from_df(df, label_col='label', valid_pct=.05, vocab=corpus.vocab, seed=seed)
+    how = dict(loss_func=LabelSmoothingCrossEntropyFlat(eps=.1))
+    if soft:
+        q = (probs[idx]**(1/soft))[:, [ens.labels.index(l) for l in c.classes]]
+        ds = c.clas_dls(32).train_ds
+        how = dict(loss_func=CrossEntropy(), cbs=SoftTargets([ds[i][0] for i in range(len(ds))], (q/q.sum(1, keepdims=True))[c.train]))
     set_seed(seed)
-    return finetune_classifier(corpus.clas_dls(recipe.clas.bs), encoder, recipe, progress=False, loss_func=loss)
+    first = finetune_classifier(c.clas_dls(32), ens.lms['fwd'], recipe.replace(clas=dict(embed_p=.05)), 6, progress=False, **how)
+    yield first
+    set_seed(seed)
+    last = recipe.replace(clas=dict(unfreeze='full', lr=.01/3))
+    yield finetune_classifier(corpus.clas_dls(32), first, last, 3, progress=False, loss_func=ens.fwd.loss_func)
 
 
-def error(learn, test): return round(100*float((np.array(Ensemble(learn).predictor.predict(test.text.tolist(), progress=False))!=test.label).mean()), 2)
-
-
-def main(lm, jobs):
-    vocab, train, more, test = pretrained(lm, 'fwd').vocab, read('train'), read('unsup').sample(3000, random_state=1), read('test').sample(2000, random_state=0)
+def main(folder, variants, jobs):
+    done = {tuple(json.loads(l)['cell']) for l in LOG.read_text().splitlines()} if LOG.exists() else set()
     for job in jobs:
-        n, seed = map(int, job.split(':'))
-        few = train_test_split(train, train_size=n, random_state=seed, stratify=train.label)[0]
-        start = time.time()
-        teacher = classifier(few, lm, vocab, seed, epochs=10)
-        row = dict(labels=n, seed=seed, teacher=error(teacher, test), teacher_seconds=round(time.time()-start))
-        row['teacher, three more epochs'] = error(classifier(few, teacher, vocab, seed, epochs=3, unfreeze='full', lr=.01/3), test) # is it the student, or the epochs?
-        print(row, flush=True)
-        p = Ensemble(teacher).predictor.predict_proba(more.text.tolist(), progress=False)
-        sure = np.concatenate([np.argsort(-p[:, i])[:len(more)//6] for i in range(2)]) # a third in all
-        pseudo = more.iloc[sure].assign(label=np.repeat(teacher.dls.labels, len(more)//6))
-        student = classifier(pseudo, lm, vocab, seed, loss=LabelSmoothingCrossEntropyFlat(eps=.1), epochs=6, embed_p=.1)
-        row['student before labels'] = error(student, test)
-        last = classifier(few, student, vocab, seed, epochs=3, unfreeze='full', lr=.01/3)
-        row.update(student=error(last, test), seconds=round(time.time()-start))
-        print(row, flush=True)
-        with open(LOG, 'a') as f: f.write(json.dumps(row)+'\n')
+        task, n, seed = job.split(':')
+        n, seed = int(n), int(seed)
+        if not (new := [v for v in variants if (task, n, seed, v) not in done]): continue
+        few, rest = draw(task, n, seed, 10**6)
+        dev, texts = rest[:1000], rest.text[1000:6000].tolist()
+        ens = ulmfit(few, unlabeled=texts, seed=seed, linear=True, progress=False, run_dir=folder/job.replace(':', '-'), resume=True)
+        errors, outputs = ens.report(dev.text.tolist(), dev.label)['error %'].round(2).to_dict(), ens.outputs(texts)
+        for v in new:
+            kw, start = dict(VARIANTS[v]), time.time()
+            first, last = (error(l, dev) for l in student(ens, texts, outputs[kw.pop('voice', 'both')], seed, **kw))
+            row = dict(cell=(task, n, seed, v), teacher=errors, before_labels=first, student=last, seconds=round(time.time()-start))
+            print(row, flush=True)
+            with open(LOG, 'a') as f: f.write(json.dumps(row)+'\n')
 
 
-if __name__=='__main__': main(sys.argv[1], sys.argv[2:] or ['500:1', '500:2', '100:1'])
+if __name__=='__main__': main(Path(sys.argv[1]), sys.argv[2].split(';'), sys.argv[3:] or [f'trec6:100:{s}' for s in (1, 2, 3)])

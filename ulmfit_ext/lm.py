@@ -124,12 +124,13 @@ def choose_recipe(recipe, meta):
 def used_recipe(recipe, name, dls, cbs, epochs=None, lr=None, drop_mult=1., wd=None):
     "Return `recipe` with the batch size, dropouts and other values that phase `name` uses"
     phase = getattr(recipe, name)
+    if name=='clas' and epochs is None: phase = phase.for_docs(len(dls.train_ds))
     changes = {k:v for k,v in dict(epochs=epochs, lr=lr, wd=wd).items() if v is not None}
     changes.update({k:v*drop_mult for k,v in phase.dropouts().items()}, bs=dls.bs)
     if name!='clas': changes.update(seq_len=getattr(dls.train, 'seq_len', phase.seq_len), vary_len=getattr(dls.train, 'vary_len', False))
     for cb in L(cbs):
         if isinstance(cb, BlockLoss): changes['softmax'] = cb.softmax
-    return recipe.replace(**{name:changes})
+    return recipe.replace(**{name:phase}).replace(**{name:changes})
 
 def named(recipe): return recipe.name if RECIPES.get(recipe.name)==recipe else asdict(recipe)
 

@@ -234,7 +234,8 @@ def _sized(recipe, corpus, lm_kwargs, clas_kwargs):
     phases = {'lm':lm_kwargs or {}, 'clas':clas_kwargs or {}}
     given = {k:{n:v for n,v in kw.items() if n in ('epochs','lr') and v is not None} for k,kw in phases.items()}
     bs = max(min(recipe.lm.bs, n//(10*recipe.lm.seq_len)), 1)
-    return recipe.replace(lm=dict(bs=bs, **given['lm']), clas=given['clas'])
+    res = recipe.replace(lm=dict(bs=bs, **given['lm']), clas=given['clas'])
+    return res.replace(clas=res.clas.for_docs(len(corpus.train)))
 
 def _old_run(run_dir):
     "What is known of a run that is resumed"

@@ -75,6 +75,7 @@ class Phase:
     bs:int=64 # Documents, or streams of text, in a batch
     seq_len:int=70 # Tokens of a chunk that is backpropagated through
     vary_len:bool=False # LM: draw the lengths of chunks anew each pass, by AWD-LSTM's rule?
+    max_docs:int|None=None # Classifier: fewer epochs where they would read more documents than this in all
     max_len:int|None=None # Classifier: tokens at a document's end that are pooled and trained on; `None` is all
     head_p:tuple=(.1,) # Classifier: dropout in the head, one for each hidden layer
     lin_ftrs:tuple=(50,) # Classifier: hidden layers of the head
@@ -97,9 +98,10 @@ class Phase:
 
 _CHOICES = dict(unfreeze=('full','gradual','last','chain_thaw'), schedule=('stlr',*SCHEDULES), formula=('paper','scripts'),
                 keep=('last','best'), softmax=('full','sampled'))
-_RANGES = {('bs','seq_len','max_len','lin_ftrs'):(1,2**24), ('wd','eps','alpha','beta','clip'):(0,1e6),
+_RANGES = {('bs','seq_len','max_docs','max_len','lin_ftrs'):(1,2**24), ('wd','eps','alpha','beta','clip'):(0,1e6),
            ('cut_frac',):(1e-6,1), ('ratio',):(1,1e9),
            ('output_p','hidden_p','input_p','embed_p','weight_p','head_p','mom','sqr_mom'):(0,1)}
+_LEAST = 5 # Epochs: gradual unfreezing of three layers has five stages
 DROPOUTS = ('output_p','hidden_p','input_p','embed_p','weight_p')
 
 # %% ../../nbs/03_train.recipe.ipynb #ca21437a
@@ -133,6 +135,14 @@ def stages(self:Phase,
     return [replace(s, lrs=tuple(s.lrs[-1]*m for m in self.multipliers)) for s in stages]
 
 @patch
+def for_docs(self:Phase,
+    n:int # Training documents
+) -> Phase: # Without `max_docs`
+    "Return the phase with the epochs that `max_docs` allows, but a few at least"
+    few = self.epochs if self.max_docs is None else max(self.max_docs//n, _LEAST)
+    return replace(self, epochs=min(self.epochs, few), max_docs=None)
+
+@patch
 def schedule_kwargs(self:Phase, n_stages) -> dict:
     "Return what `fit_stages` takes; of several values the last ones count, and the first for all stages before"
     def each(v): return (v[:1]*n_stages+v)[-n_stages:] if isinstance(v, tuple) else v
@@ -151,8 +161,9 @@ class Recipe:
     pre:Phase=field(default_factory=lambda: PRETRAINING) # Pretraining
 
     def replace(self, **changes) -> 'Recipe':
-        "Return a copy with changes: `lm`, `clas` and `pre` take a `dict` of what changes in them"
-        return replace(self, **{k:replace(getattr(self, k), **v) if isinstance(v, dict) else v for k,v in changes.items()})
+        "Return a copy with changes: `lm`, `clas` and `pre` take a `dict` of what changes in them; `epochs` given are kept for any data"
+        def one(phase, v): return replace(phase, **{**(dict(max_docs=None) if 'epochs' in v else {}), **v})
+        return replace(self, **{k:one(getattr(self, k), v) if isinstance(v, dict) else v for k,v in changes.items()})
 
     def to_json(self) -> str: return json.dumps(asdict(self), indent=1)
 
@@ -179,7 +190,7 @@ _fastai = dict(schedule='one_cycle', mom=.8, eps=1e-5, wd=.1, decouple_wd=True, 
 RECIPES = {r.name:r for r in [
     Recipe('default',
            lm=Phase(lr=.004, epochs=4, formula='scripts', keep='best', bs=16, vary_len=True, **_light(.25)),
-           clas=Phase(lr=.01, epochs=20, formula='scripts', unfreeze='gradual', bs=32, max_len=20*70, **_light(.5))),
+           clas=Phase(lr=.01, epochs=20, formula='scripts', unfreeze='gradual', bs=32, max_docs=50_000, max_len=20*70, **_light(.5))),
     Recipe('paper',
            lm=Phase(lr=.004, epochs=15, vary_len=True),
            clas=Phase(lr=.01, epochs=50, unfreeze='gradual', max_len=20*70)),
