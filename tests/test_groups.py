@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 from fastai.callback.progress import *
 from fastai.callback.core import Callback
-from ulmfit_ext.classifier import classifier_learner
+from ulmfit_ext.classifier import classifier_learner, finetune_classifier
 from ulmfit_ext.data.corpus import TextCorpus
 from ulmfit_ext.lm import lm_learner
+from ulmfit_ext.one_call import ulmfit
 from ulmfit_ext.train.recipe import RECIPES, Recipe
 from ulmfit_ext.train.run import fit_phase
 from ulmfit_ext.train.unfreeze import group_table
@@ -75,3 +76,16 @@ def test_recipes_hold_the_tables_numbers():
     d = RECIPES['default']
     assert (d.lm.formula, d.lm.keep, d.clas.keep)==('scripts', 'best', 'last')
     for r in RECIPES.values(): assert Recipe.from_json(r.to_json())==r
+
+
+def test_many_documents_have_fewer_epochs(df):
+    "in one call and on loaders alike, but not where epochs are given"
+    recipe = RECIPES['default'].replace(clas=dict(bs=4, unfreeze='full', max_docs=6*len(df)), lm=dict(epochs=1))
+    dls = TextCorpus.from_df(df, label_col='label', valid_pct=0).clas_dls(4)
+    how = dict(config=TINY, progress=False)
+    assert len(finetune_classifier(dls, None, recipe, **how).epochs)==6
+    assert len(finetune_classifier(dls, None, recipe, 7, **how).epochs)==7
+    kw = dict(recipe=recipe, pretrained=None, valid_pct=0, lm_kwargs=dict(config=TINY), progress=False, rival=False, backwards=False)
+    assert len(ulmfit(df, **kw).fwd.epochs)==6
+    assert len(ulmfit(df, **kw, clas_kwargs=dict(epochs=7)).fwd.epochs)==7
+    assert recipe.replace(clas=dict(max_docs=1)).clas.for_docs(10).epochs==5 and recipe.replace(clas=dict(epochs=3)).clas.for_docs(10**9).epochs==3
